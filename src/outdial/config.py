@@ -1,0 +1,156 @@
+"""Configuration: environment and `.env`, prefix `OUTDIAL_`, read once and validated.
+
+Secrets are `SecretStr`: they are never printed. `docs/configuration.md` is made from this module.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from outdial.errors import ConfigurationError
+
+PREFIX = "OUTDIAL_"
+#: The idempotency window in which a submission may be repeated: five sixths of it.
+SUBMIT_SHARE = 5 / 6
+#: A submission may take this share of the lease, so that its answer is recorded within it.
+TIMEOUT_SHARE = 2 / 5
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default and its meaning."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(Path(".outdial"), description="Folder of the embedded state.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="Operational database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DB`. "
+        "By default SQLite in the home folder.",
+    )
+    call_queue_url: str | None = Field(
+        None, description="Queue of due calls. By default embedded, in the home folder."
+    )
+    event_queue_url: str | None = Field(
+        None, description="Queue of provider events. By default embedded, in the home folder."
+    )
+    warehouse_url: SecretStr | None = Field(
+        None, description="Warehouse: `duckdb:///PATH`. By default DuckDB in the home folder."
+    )
+    retell_api_key: SecretStr | None = Field(
+        None, description="Retell's API key. Without one, `up` starts the simulator and uses it."
+    )
+    retell_base_url: str | None = Field(
+        None, description="Where Retell's API is, if not at Retell."
+    )
+    retell_webhook_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Key that signs webhooks, if not the API key; two, separated by a comma, "
+        "while one is rotated.",
+    )
+    parked_url: str | None = Field(
+        None, description="Where payloads too large for the queue are parked: a folder."
+    )
+    idempotency_window: float = Field(
+        3600, gt=0, description="Seconds that Retell honours an idempotency key."
+    )
+    activity_sink_url: str | None = Field(
+        None, description="Where activity events go: `https://…`. None: they are kept."
+    )
+    activity_sink_secret: SecretStr | None = Field(
+        None, description="Signs activity events (Standard Webhooks; `whsec_…` or plain text)."
+    )
+    default_from_number: str | None = Field(
+        None, description="Caller number (E.164) where a call names none."
+    )
+    default_agent_id: str | None = Field(None, description="Agent where a call names none.")
+    dial_rate: float = Field(1, gt=0, description="Calls started a second.")
+    max_concurrent_calls: int = Field(20, ge=1, description="Calls under way at once.")
+    attempt_lease: float = Field(
+        60, ge=1, description="Seconds a claimed attempt belongs to its worker."
+    )
+    reconcile_after: float = Field(900, gt=0, description="Seconds without news before asking.")
+    republish_after: float = Field(
+        600,
+        gt=0,
+        description="Seconds after which a published call nobody claimed is published again.",
+    )
+    auth: Literal["keys", "none"] = Field(
+        "keys", description="`none` switches authentication off; only when bound to loopback."
+    )
+    api_url: str | None = Field(
+        None, description="Voice API the command line talks to. By default the one `up` started."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="Key the command line uses. By default the one `up` made."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least serious line that is logged."
+    )
+
+    @field_validator("retell_webhook_key", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'outdial.db'}"
+
+    @property
+    def warehouse(self) -> str:
+        """The warehouse URL in force."""
+        if self.warehouse_url is not None:
+            return self.warehouse_url.get_secret_value()
+        return f"duckdb:///{self.home / 'warehouse.duckdb'}"
+
+    @property
+    def parked(self) -> Path:
+        """The folder of parked payloads."""
+        return Path(self.parked_url) if self.parked_url else self.home / "parked"
+
+    @property
+    def webhook_keys(self) -> tuple[str, ...]:
+        """Keys that webhooks may be signed with, newest first."""
+        keys = self.retell_webhook_key or (
+            (self.retell_api_key,) if self.retell_api_key is not None else ()
+        )
+        return tuple(key.get_secret_value() for key in keys)
+
+
+def load(**overrides: object) -> Settings:
+    """Read the settings; `overrides` (by field name) win over the environment.
+
+    Raises `ConfigurationError` naming every variable that is wrong.
+    """
+    _refuse_unknown()
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{PREFIX}{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        raise ConfigurationError(faults) from None
+
+
+def _refuse_unknown() -> None:
+    """A misspelt variable would otherwise be silently without effect."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_")
+    )
+    if unknown:
+        msg = f"unknown variable {', '.join(unknown)}; see docs/configuration.md for the known ones"
+        raise ConfigurationError(msg)

@@ -1,0 +1,104 @@
+"""The ledger as the call processor sees it: permits, claims, and what came of submissions.
+
+Times in ms. Every method raises `Unavailable("database", …)` when the database does not answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from outdial.core.submission import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt this worker owns until `lease_until`, and may submit.
+
+    `body`: the exact create-phone-call request. `look_up_first`: an earlier owner may have
+    submitted it, so Retell is asked for it by metadata before anything else.
+    `submit_until`: no submission of it after this time (five sixths of the idempotency window
+    after the first); None of these times is the worker's own clock: `lease_ms` and `submit_ms`
+    are what was left of them when the claim was made, for its monotonic clock.
+    """
+
+    call_id: str
+    attempt_id: str
+    number: int
+    lease_token: str
+    lease_ms: int
+    submit_ms: int
+    body: dict[str, Any]
+    look_up_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotClaimed:
+    """The hint came to nothing. `retry_ms`: look again then; None: the database knows when."""
+
+    call_id: str
+    why: str
+    retry_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a submission (or the look-up before it) came to."""
+
+    call_id: str
+    attempt_id: str
+    lease_token: str
+    submission: Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """`kept` is False where the lease had passed to another worker; `alarm` is one raised."""
+
+    attempt_id: str
+    kept: bool
+    alarm: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """How many calls may be dialed now; `wait_ms` until the next may come free by rate."""
+
+    free: int
+    wait_ms: int
+    stopped: str | None = None
+
+
+class Dialing(Protocol):
+    """Exactly one dial."""
+
+    async def permits(self) -> Permits:
+        """A look without locks; the permits themselves are taken in `claim`."""
+        ...
+
+    async def claim(self, call_ids: Sequence[str]) -> list[Claim | NotClaimed]:
+        """Claim due calls, or take over attempts whose lease is over; an answer each, in order."""
+        ...
+
+    async def may_submit_again(self, claim: Claim) -> bool:
+        """Whether an attempt that was looked up and not found may be dialed *now*.
+
+        Checks lease, pause, circuit and expiry, and renews the lease; the permit it holds since
+        its first claim stays its own.
+        """
+        ...
+
+    async def record(self, answers: Sequence[Answer]) -> list[Recorded]:
+        """Write what came of submissions, with the activity events, in one commit."""
+        ...
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give back claims that were certainly never submitted (a worker that stops)."""
+        ...
+
+    async def measured(self, current: int, limit: int, reserved_inbound: int) -> None:
+        """What the platform says of its lines, to correct our own count."""
+        ...
+
+    async def close_circuit(self) -> None:
+        """The workspace's credentials work again: dialing goes on."""
+        ...
