@@ -164,21 +164,25 @@ class AttemptVerdict:
 
 def decide_attempt(view: AttemptView, event: AttemptEvent) -> AttemptVerdict:
     """Answer any event in any status. Never raises."""
-    match event:
-        case Placed() | Throttled() | Refused() | Suspended() | Unanswered():
-            verdict = _on_submission(view, event)
-        case HeardStarted() | HeardEnded() | HeardAnalyzed():
-            verdict = _on_heard(view, event)
-        case GivenUp():
-            verdict = _on_given_up(view)
-        case Vanished():
-            verdict = _on_vanished(view)
-        case SecondCall():
-            verdict = AttemptVerdict(view.status, alarm=Alarm.DUPLICATE_DIAL)
+    verdict = _decide(view, event)
     if not view.current and verdict.call is not None:
         # The call has gone on to another attempt: this one's word no longer moves it.
         return AttemptVerdict(verdict.status, None, verdict.tell, verdict.reason, verdict.alarm)
     return verdict
+
+
+def _decide(view: AttemptView, event: AttemptEvent) -> AttemptVerdict:
+    match event:
+        case Placed() | Throttled() | Refused() | Suspended() | Unanswered():
+            return _on_submission(view, event)
+        case HeardStarted() | HeardEnded() | HeardAnalyzed():
+            return _on_heard(view, event)
+        case GivenUp():
+            return _on_given_up(view)
+        case Vanished():
+            return _on_vanished(view)
+        case SecondCall():
+            return AttemptVerdict(view.status, alarm=Alarm.DUPLICATE_DIAL)
 
 
 def _on_submission(view: AttemptView, answer: Submission) -> AttemptVerdict:

@@ -128,7 +128,9 @@ def _heard(event: str, details: CallDetails | None) -> Heard | None:
         )
         over_limit = details.disconnection_reason == OVER_LIMIT
         return HeardAnalyzed(connected=connected and not over_limit, over_limit=over_limit)
-    return {CALL_STARTED: HeardStarted(), CALL_ENDED: HeardEnded()}.get(event)
+    if event == CALL_STARTED:
+        return HeardStarted()
+    return HeardEnded() if event == CALL_ENDED else None
 
 
 def _object(value: object) -> Object:

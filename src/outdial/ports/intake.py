@@ -160,7 +160,7 @@ class Intake(Protocol):
         """The call with attempts and timeline; None where there is none for this tenant."""
         ...
 
-    async def list(  # noqa: PLR0913 - one argument a filter
+    async def page(  # noqa: PLR0913 - one argument a filter
         self,
         tenant: str | None,
         *,

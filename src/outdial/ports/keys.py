@@ -39,7 +39,7 @@ class Keys(Protocol):
         """The key with this hash, also when it is revoked."""
         ...
 
-    async def list(self) -> list[KeyRecord]:
+    async def all(self) -> list[KeyRecord]:
         """All keys, oldest first."""
         ...
 
