@@ -1,0 +1,135 @@
+"""Make `.venv` anew from a hashed lock: `python3 requirements/install.py runtime` (or `dev`).
+
+The Makefile calls this; it needs nothing but Python 3.11 with `venv` and a package index. Packages
+come by uv, which is itself installed from a hashed lock, and by pip where uv can't be had. A stamp
+is written last, so an environment whose making was interrupted is made again.
+"""
+
+import ast
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "requirements"
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+
+#: uv does not read pip's configuration; what pip calls a setting, what uv calls it, and how uv
+#: separates several values.
+_PIP_TO_UV = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+    "proxy": ("ALL_PROXY", " "),
+    "default-timeout": ("UV_HTTP_TIMEOUT", " "),
+    "timeout": ("UV_HTTP_TIMEOUT", " "),
+}
+
+
+def main(name: str) -> None:
+    """Bring `.venv` up to `requirements/{name}.txt`, unless it is there already."""
+    with _alone():
+        if name == "runtime" and _stamp("dev").exists():
+            name = "dev"
+        wanted = _fingerprint(name)
+        names = ("runtime", "dev") if name == "dev" else (name,)
+        if not all(_stamp(each).exists() and _stamp(each).read_text() == wanted for each in names):
+            _make(name)
+        for each in names:
+            _stamp(each).write_text(wanted)
+
+
+def _make(name: str) -> None:
+    print(f"Making .venv with Python {platform.python_version()} …", flush=True)
+    _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+    locks = ["--require-hashes", *_requirements("build", name)]
+    install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    environment = dict(os.environ)
+    try:
+        _run([*install, "--require-hashes", *_requirements("bootstrap")], environment)
+        uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
+        uv_environment = _uv_environment(_pip_settings(), environment)
+        _run([*uv, *locks], uv_environment)
+        install, environment = uv, uv_environment
+    except subprocess.CalledProcessError:
+        print("uv does not work here: installing by pip, about a minute …", flush=True)
+        _run([*install, *locks], environment)
+    itself = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    _run([*install, *itself], environment)
+
+
+def _requirements(*names: str) -> list[str]:
+    return [part for name in names for part in ("-r", str(LOCKS / f"{name}.txt"))]
+
+
+def _run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
+    subprocess.run(command, check=True, cwd=ROOT, env=environment)
+
+
+def _stamp(name: str) -> Path:
+    return VENV / f"{name}.stamp"
+
+
+def _fingerprint(name: str) -> str:
+    """Digest what an environment is made of: the interpreter, the locks, the package's own data."""
+    digest = hashlib.sha256(f"{sys.executable} {sys.version}".encode())
+    for lock in ("bootstrap", "build", name):
+        digest.update((LOCKS / f"{lock}.txt").read_bytes())
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    digest.update(json.dumps([package["build-system"], package["project"]]).encode())
+    return digest.hexdigest()
+
+
+def _pip_settings() -> dict[str, str]:
+    """Read pip's effective settings: `[global]`, over it `[install]`, over that variables."""
+    listing = subprocess.run(
+        [str(PYTHON), "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
+    ).stdout
+    found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
+    for line in listing.splitlines():
+        name, _, value = line.partition("=")
+        section, _, key = name.rpartition(".")
+        if section in found:
+            found[section][key] = str(ast.literal_eval(value))
+    return found["global"] | found["install"] | found[":env:"]
+
+
+def _uv_environment(pip: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Say to uv what pip is configured with; what is said to uv itself stands."""
+    said: dict[str, str] = {}
+    for setting, (variable, separator) in _PIP_TO_UV.items():
+        if pip.get(setting):
+            said[variable] = separator.join(pip[setting].split())
+    if "UV_INDEX" in said:
+        # As pip does: any index may serve any package. The hashes say which file is meant.
+        said["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return {**said, **environment}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let `make demo` and `make test`, started together, make one environment."""
+    folder = os.open(LOCKS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"Could not make .venv: {error.cmd[0]} failed; is a package index reachable?")
