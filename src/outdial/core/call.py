@@ -11,7 +11,8 @@ in the inbox and tells nothing. Analyses of one attempt are taken to agree on wh
 connected; where they do not, the first one processed decides the kind of end told.
 """
 
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from outdial.core.submission import (
@@ -81,6 +82,10 @@ class ActivityType(StrEnum):
     NOT_PLACED = "voice_call.not_placed"
 
 
+#: The two ends of an attempt; every attempt told as initiated gets exactly one.
+ATTEMPT_ENDS = frozenset({ActivityType.COMPLETED, ActivityType.FAILED})
+
+
 class Alarm(StrEnum):
     """What must never happen; each is recorded, shown and fails the audit."""
 
@@ -134,6 +139,7 @@ AttemptEvent = Submission | Heard | SecondCall | GivenUp | Vanished
 class AttemptView:
     """What a decision about an attempt depends on.
 
+    `told_…`: which activity events of the attempt exist already; `told_end` is either end.
     `doubted`: an earlier submission of this attempt was never answered, so a 4xx proves nothing.
     `current`: it is its call's latest attempt, so its fate is the call's.
     `call_told`: some attempt of the call was told as initiated, so `not_placed` is never told.
@@ -165,10 +171,19 @@ class AttemptVerdict:
 def decide_attempt(view: AttemptView, event: AttemptEvent) -> AttemptVerdict:
     """Answer any event in any status. Never raises."""
     verdict = _decide(view, event)
-    if not view.current and verdict.call is not None:
-        # The call has gone on to another attempt: this one's word no longer moves it.
-        return AttemptVerdict(verdict.status, None, verdict.tell, verdict.reason, verdict.alarm)
+    if view.told_end:
+        verdict = replace(verdict, tell=_without(verdict.tell, ATTEMPT_ENDS))
+    if not view.current:
+        # The call has gone on to another attempt: this one's word no longer moves or ends it.
+        tell = _without(verdict.tell, {ActivityType.NOT_PLACED})
+        verdict = replace(verdict, call=None, tell=tell, reason=None)
     return verdict
+
+
+def _without(
+    tell: tuple[ActivityType, ...], kept_back: AbstractSet[ActivityType]
+) -> tuple[ActivityType, ...]:
+    return tuple(activity for activity in tell if activity not in kept_back)
 
 
 def _decide(view: AttemptView, event: AttemptEvent) -> AttemptVerdict:
@@ -233,17 +248,18 @@ def _on_heard(view: AttemptView, heard: Heard) -> AttemptVerdict:
 
 def _correction(view: AttemptView, heard: Heard) -> AttemptVerdict:
     """Retell's word on an attempt that was concluded without it: amend, tell nothing twice."""
+    alarm = _contradiction(view).alarm
     match heard:
         case HeardAnalyzed(connected=connected) if connected or view.told_started:
-            return AttemptVerdict(AttemptStatus.COMPLETED, CallStatus.COMPLETED)
+            return AttemptVerdict(AttemptStatus.COMPLETED, CallStatus.COMPLETED, alarm=alarm)
         case HeardAnalyzed():
-            return AttemptVerdict(AttemptStatus.FAILED, CallStatus.FAILED)
-        case _:
-            return AttemptVerdict(AttemptStatus.LOST)
+            return AttemptVerdict(AttemptStatus.FAILED, CallStatus.FAILED, alarm=alarm)
+        case HeardStarted() | HeardEnded():
+            return AttemptVerdict(AttemptStatus.LOST, alarm=alarm)
 
 
 def _on_given_up(view: AttemptView) -> AttemptVerdict:
-    if view.status not in UNSETTLED:
+    if view.status is not AttemptStatus.UNKNOWN:
         return AttemptVerdict(view.status)
     return AttemptVerdict(
         AttemptStatus.LOST, CallStatus.FAILED, *_not_placed(view.call_told, "submission_lost")
@@ -256,7 +272,9 @@ def _on_vanished(view: AttemptView) -> AttemptVerdict:
             return AttemptVerdict(AttemptStatus.LOST, CallStatus.FAILED, (ActivityType.FAILED,))
         case AttemptStatus.STARTED:
             # It connected, so its one end is `completed`, however little is known of it.
-            return AttemptVerdict(AttemptStatus.LOST, CallStatus.FAILED, (ActivityType.COMPLETED,))
+            return AttemptVerdict(
+                AttemptStatus.LOST, CallStatus.COMPLETED, (ActivityType.COMPLETED,)
+            )
         case _:
             return AttemptVerdict(view.status)
 
@@ -270,7 +288,8 @@ def _contradiction(view: AttemptView) -> AttemptVerdict:
     alarm = None
     if view.status in NEVER_RANG:
         alarm = Alarm.RANG_AFTER_PROOF
-    elif view.status is AttemptStatus.LOST:
+    elif view.status is AttemptStatus.LOST and not view.told_initiated:
+        # It was told as never placed. One told as initiated was known to be at Retell.
         alarm = Alarm.FOUND_AFTER_LOST
     return AttemptVerdict(view.status, alarm=alarm)
 
@@ -297,7 +316,7 @@ class Request(StrEnum):
 class CallVerdict:
     """`granted` is False where the call's status does not allow the request.
 
-    A request that was granted before is granted again and changes nothing.
+    A request that ended the call before is granted again and changes nothing.
     """
 
     status: CallStatus
@@ -332,7 +351,7 @@ def decide_call(status: CallStatus, request: Request, *, call_told: bool) -> Cal
     target = _TO[request]
     if status in _FROM[request]:
         if target in CALL_ENDS:
-            return CallVerdict(target, True, *_not_placed(call_told, target.value))  # noqa: FBT003
+            return CallVerdict(target, True, *_not_placed(call_told, target.value))
         return CallVerdict(target, granted=True)
     repeated = status is target and target in CALL_ENDS
     return CallVerdict(status, granted=repeated)

@@ -6,6 +6,7 @@ one webhook: plain, compressed, or as a pointer to where it is parked.
 
 import base64
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,8 +29,8 @@ class CallHint:
 class EventMessage:
     """One webhook on its way. `received_at` in ms.
 
-    `payload`: the raw body as text (`plain`), base64 of zlib (`zlib`), or the parking key
-    (`parked`). The three identity fields are known without opening the payload.
+    `payload`: the raw body as text (`plain`), base64 of zlib (`zlib`), or the parking key of the
+    raw body (`parked`). The three identity fields are known without opening the payload.
     """
 
     retell_call_id: str
@@ -76,7 +77,7 @@ def decode_event(body: str) -> EventMessage:
         msg = f"encoding {encoding!r} is not one of plain, zlib, parked"
         raise MalformedMessageError(msg)
     received_at = fields.get("received_at")
-    if not isinstance(received_at, int):
+    if not isinstance(received_at, int) or isinstance(received_at, bool):
         msg = "received_at is not an integer"
         raise MalformedMessageError(msg)
     return EventMessage(
@@ -95,20 +96,38 @@ def compress(body: bytes) -> str:
 
 
 def open_payload(message: EventMessage) -> bytes:
-    """The raw body of a `plain` or `zlib` message; `MalformedMessageError` where it is broken."""
-    if message.encoding == "plain":
-        return message.payload.encode("utf-8")
+    """The raw body of a `plain` or `zlib` message; `MalformedMessageError` where it is broken.
+
+    The body of a `parked` message is what the parking holds under `payload`.
+    """
     try:
-        return zlib.decompress(base64.b64decode(message.payload, validate=True))
+        if message.encoding == "plain":
+            return message.payload.encode("utf-8")
+        if message.encoding == "zlib":
+            return zlib.decompress(base64.b64decode(message.payload, validate=True))
     except (ValueError, zlib.error) as error:
-        msg = f"compressed payload can't be opened: {error}"
+        msg = f"payload can't be opened: {error}"
         raise MalformedMessageError(msg) from error
+    msg = "the payload is parked, not in the message"
+    raise MalformedMessageError(msg)
+
+
+def parking_key(retell_call_id: str, event: str, sha256: str) -> str:
+    """Where a body over the queue's limit is parked: its inbox identity as a key.
+
+    The hash alone tells bodies apart; call id and event are there for whoever looks.
+    """
+    return f"events/{_slug(retell_call_id)}/{_slug(event)}-{sha256}.json"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9_]+", "-", text[:80].lower()) or "none"
 
 
 def _envelope(body: str) -> dict[str, Any]:
     try:
         fields = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"not JSON: {error}"
         raise MalformedMessageError(msg) from error
     if not isinstance(fields, dict):

@@ -1,7 +1,8 @@
 """What became of a call, from Retell's status and disconnection reason.
 
-Retell adds reasons without notice (RETELL: "unknown enum values are normal input"), so the table
-falls back on the status, and on `error` where even that is new.
+Retell adds reasons without notice, so the tables fall back on the status, and on `error` where
+even that is new. Source: Retell's API description; the reasons it does not file under a status
+(user_requested_dnc and those after it, network_blocked) are filed by what they say.
 """
 
 from enum import StrEnum
@@ -21,8 +22,25 @@ class Outcome(StrEnum):
 
 OVER_LIMIT = "concurrency_limit_reached"
 
-_BY_REASON = {
+#: Retell's reasons where somebody or something answered.
+_CONNECTED = {
+    "user_hangup": Outcome.ANSWERED,
+    "agent_hangup": Outcome.ANSWERED,
+    "call_transfer": Outcome.ANSWERED,
     "voicemail_reached": Outcome.VOICEMAIL,
+    "ivr_reached": Outcome.ANSWERED,
+    "inactivity": Outcome.ANSWERED,
+    "max_duration_reached": Outcome.ANSWERED,
+    "user_requested_dnc": Outcome.ANSWERED,
+    "user_requested_callback": Outcome.ANSWERED,
+    "manual_stopped": Outcome.ANSWERED,
+    "call_take_over": Outcome.ANSWERED,
+    "transfer_bridged": Outcome.ANSWERED,
+    "transfer_cancelled": Outcome.ANSWERED,
+}
+
+#: Retell's reasons where nobody did.
+_NOT_CONNECTED = {
     "dial_no_answer": Outcome.NO_ANSWER,
     "dial_busy": Outcome.BUSY,
     "user_declined": Outcome.DECLINED,
@@ -33,13 +51,6 @@ _BY_REASON = {
     "telephony_provider_unavailable": Outcome.FAILED,
     "sip_routing_error": Outcome.FAILED,
     "network_blocked": Outcome.FAILED,
-    OVER_LIMIT: Outcome.FAILED,
-}
-
-_BY_STATUS = {
-    "ended": Outcome.ANSWERED,
-    "not_connected": Outcome.FAILED,
-    "error": Outcome.ERROR,
 }
 
 
@@ -48,13 +59,24 @@ def outcome_of(
 ) -> Outcome:
     """Read the outcome off Retell's words; total.
 
-    `in_voicemail` is the analysis' own finding and makes an `ended` call a voicemail, since
-    Retell's reason may say `agent_hangup` where the agent hung up on a machine.
+    The status rules and the reason refines it; a reason counts alone only where the status is
+    new or absent. `ongoing` is a status of analysed calls too: a transferred leg may outlast the
+    analysis. `in_voicemail` is the analysis' own finding and makes an answered call a voicemail,
+    since Retell's reason may say `agent_hangup` where the agent hung up on a machine.
     """
-    if call_status == "error" and disconnection_reason != OVER_LIMIT:
-        return Outcome.ERROR
-    by_status = _BY_STATUS.get(call_status or "", Outcome.ERROR)
-    found = _BY_REASON.get(disconnection_reason or "", by_status)
+    reason = disconnection_reason or ""
+    if reason == OVER_LIMIT:
+        # Accepted, then refused for want of a line: whatever the status says, nothing rang.
+        return Outcome.FAILED
+    match call_status:
+        case "error":
+            found = Outcome.ERROR
+        case "not_connected":
+            found = _NOT_CONNECTED.get(reason, Outcome.FAILED)
+        case "ended" | "ongoing":
+            found = _CONNECTED.get(reason, Outcome.ANSWERED)
+        case _:
+            found = (_CONNECTED | _NOT_CONNECTED).get(reason, Outcome.ERROR)
     if found is Outcome.ANSWERED and in_voicemail:
         return Outcome.VOICEMAIL
     return found

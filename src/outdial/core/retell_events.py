@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outdial.core.call import Heard, HeardAnalyzed, HeardEnded, HeardStarted
+from outdial.core.lenient_json import clean, number, storable
 from outdial.core.outcome import OVER_LIMIT, Outcome, outcome_of
 
 CALL_STARTED = "call_started"
@@ -48,8 +49,11 @@ class CallDetails:
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """One webhook. `details` is filled for `call_analyzed` only; `heard` is None for the events
-    that change nothing (opt-in and unknown ones)."""
+    """One webhook.
+
+    `details` is filled for `call_analyzed` only; `heard` is None for the events that change
+    nothing (opt-in and unknown ones).
+    """
 
     event: str
     retell_call_id: str
@@ -69,22 +73,30 @@ def body_sha256(body: bytes) -> str:
 
 def retell_call_id_of(payload: Object) -> str:
     """The call id, or an empty string where the payload has none."""
-    return _text(_object(payload.get("call")).get("call_id")) or ""
+    return _name(_object(payload.get("call")).get("call_id")) or ""
+
+
+def event_of(payload: Object) -> str:
+    """The event's name, or an empty string where the payload has none."""
+    return _name(payload.get("event")) or ""
 
 
 def parse(payload: Object) -> ProviderEvent:
-    """Read a decoded webhook body. Never raises; `event` and the call id may be empty strings."""
+    """Read a webhook body that `lenient_json.decode_object` decoded.
+
+    Never raises; `event` and the call id may be empty strings.
+    """
     call = _object(payload.get("call"))
     metadata = _object(call.get("metadata"))
-    event = _text(payload.get("event")) or ""
+    event = event_of(payload)
     details = call_details(call) if event == CALL_ANALYZED else None
     return ProviderEvent(
         event=event,
         retell_call_id=retell_call_id_of(payload),
         event_timestamp=_whole(payload.get("event_timestamp")) or 0,
-        deployment=_text(metadata.get(DEPLOYMENT_KEY)),
-        call_id=_text(metadata.get(CALL_KEY)),
-        attempt_id=_text(metadata.get(ATTEMPT_KEY)),
+        deployment=_name(metadata.get(DEPLOYMENT_KEY)),
+        call_id=_name(metadata.get(CALL_KEY)),
+        attempt_id=_name(metadata.get(ATTEMPT_KEY)),
         started_at=_whole(call.get("start_timestamp")),
         heard=_heard(event, details),
         details=details,
@@ -109,13 +121,13 @@ def call_details(call: Object) -> CallDetails:
         user_sentiment=_text(analysis.get("user_sentiment")),
         in_voicemail=in_voicemail,
         call_summary=_text(analysis.get("call_summary")),
-        custom_analysis_data=dict(custom) if isinstance(custom, Mapping) else None,
+        custom_analysis_data=storable(custom) if isinstance(custom, Mapping) else None,
         cost_usd=_dollars(_object(call.get("call_cost")).get("combined_cost")),
         recording_url=_text(call.get("recording_url")),
         transcript=_text(call.get("transcript")),
         agent_name=_text(call.get("agent_name")),
         agent_version=_version(call.get("agent_version")),
-        latency_p50_ms=_number(_object(_object(call.get("latency")).get("e2e")).get("p50")),
+        latency_p50_ms=number(_object(_object(call.get("latency")).get("e2e")).get("p50")),
     )
 
 
@@ -138,18 +150,20 @@ def _object(value: object) -> Object:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return clean(value) if isinstance(value, str) and value else None
+
+
+#: Names and ids are keys of indexes, which have limits of their own.
+_MAX_NAME = 255
+
+
+def _name(value: object) -> str | None:
+    found = _text(value)
+    return None if found is None else found[:_MAX_NAME]
 
 
 def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # NaN and infinities are not JSON, but lenient decoders let them in.
-    return float(value) if abs(value) < float("inf") else None
 
 
 #: Beyond this a number is no time in ms, and no column can hold it.
@@ -157,16 +171,15 @@ _MAX_WHOLE = 2**53
 
 
 def _whole(value: object) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and 0 <= number <= _MAX_WHOLE else None
+    found = number(value)
+    return int(found) if found is not None and 0 <= found <= _MAX_WHOLE else None
 
 
 def _version(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text(value)
+    found = _whole(value)
+    return _text(value) if found is None else str(found)
 
 
 def _dollars(cents: object) -> float | None:
-    number = _number(cents)
-    return None if number is None else round(number / 100, 6)
+    found = number(cents)
+    return None if found is None else round(found / 100, 6)

@@ -45,12 +45,23 @@ class Unanswered:
 
 Submission = Placed | Throttled | Refused | Suspended | Unanswered
 
-_REFUSED = frozenset({400, 403, 404, 409, 410, 413, 415, 422})
+_REFUSED = frozenset({400, 403, 404, 410, 413, 415, 422})
+#: Where these do not come in Retell's own form, something between us and Retell said them to
+#: every call alike: a wrong base URL, a proxy, a firewall.
+_REFUSED_BY_OTHERS = frozenset({403, 404, 405, 407})
 
 
-def from_status(status: int, message: str) -> Throttled | Refused | Suspended | Unanswered:
-    """Read an HTTP status that is no success. What is not a plain 4xx proves nothing."""
-    if status == 429:  # noqa: PLR2004 - HTTP's own numbers read best as numbers
+def from_status(
+    status: int, message: str, *, retells: bool = True
+) -> Throttled | Refused | Suspended | Unanswered:
+    """Read an HTTP status that is no success; `retells`: its body was an error of Retell's form.
+
+    What is not plainly this call's or the workspace's fault proves nothing: 408, 409 (the same
+    key may be under way) and 425 among them.
+    """
+    if not retells and status in _REFUSED_BY_OTHERS:
+        return Suspended(status, message)
+    if status == 429 or (status in _REFUSED and "concurrency" in message.lower()):
         return Throttled(message)
     if status in {401, 402}:
         return Suspended(status, message)
