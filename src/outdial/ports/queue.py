@@ -24,6 +24,15 @@ class Outgoing:
     delay_seconds: int = 0
 
 
+def check_size(message: Outgoing) -> int:
+    """Bytes of the body; raises `ValueError` over `MAX_MESSAGE_BYTES`, or if it is not UTF-8."""
+    body = message.body
+    size = len(body) if body.isascii() else len(body.encode())
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {size} bytes is over the limit of {MAX_MESSAGE_BYTES}")
+    return size
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A message received; `receipt` is good until the visibility timeout is over."""
