@@ -148,7 +148,8 @@ def _settle(waiting: deque[_Line], text: bytes) -> BatchAnswer:
     problem = answer.get("problem")
     if problem is None:
         waiting.popleft()
-        return BatchAnswer(line.index, answer["id"], answer["status"])
+        replayed = answer.get("replayed") is True
+        return BatchAnswer(line.index, answer["id"], answer["status"], replayed=replayed)
     read = read_problem(problem.get("status", 0), problem)
     if read.passing:
         # This one and all after it stay unanswered: they are sent again.

@@ -50,12 +50,16 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswer:
-    """One call of a batch, by its place in it (`index`, from 0): an `id`, or a `problem`."""
+    """One call of a batch, by its place in it (`index`, from 0): an `id`, or a `problem`.
+
+    `replayed`: its idempotency key had placed it before.
+    """
 
     index: int
     id: str | None = None
     status: str | None = None
     problem: Problem | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
