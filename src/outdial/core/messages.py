@@ -121,7 +121,7 @@ def parking_key(retell_call_id: str, event: str, sha256: str) -> str:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9_]+", "-", text[:80].lower()) or "none"
+    return re.sub(r"[^a-z0-9_]+", "-", text[:56].lower()) or "none"
 
 
 def _envelope(body: str) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""The webhook entry as a local HTTP route: the Lambda's own handler behind ASGI.
+
+The handler only judges and normalises here; what it would forward or park goes through the
+asynchronous ports, so that many webhooks share a commit and none holds up the event loop.
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from outdial.errors import Unavailable
+from outdial.ports.parking import Parking
+from outdial.ports.queue import Outgoing, Queue
+from outdial.webhook_lambda import (
+    MAX_BODY_BYTES,
+    Entry,
+    Response,
+    refusal,
+    unavailable,
+    wall_clock,
+)
+
+PATH = "/webhooks/retell"
+
+#: Larger bodies are judged in a thread: parsing them would hold up all others.
+_LARGE = 262_144
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+class WebhookRoute:
+    """An ASGI application for `POST /webhooks/retell`; path and method are its router's."""
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        queue: Queue,
+        parking: Parking,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        """`keys`: those that may have signed; `clock` in ms since the epoch."""
+        self._keys = tuple(keys)
+        self._queue = queue
+        self._parking = parking
+        self._clock = clock
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Answer one request; nothing where the caller has gone."""
+        try:
+            body = await _read(scope, receive)
+        except _TooLargeError as error:
+            # What was not read is still on the wire: no other request can follow on it.
+            await _reply(send, refusal(413, str(error)), close=True)
+            return
+        if body is not None:
+            await _reply(send, await self._answer(_function_url_event(scope, body), len(body)))
+
+    async def _answer(self, event: dict[str, Any], size: int) -> Response:
+        taken: list[str] = []
+        parked: list[tuple[str, bytes]] = []
+        entry = Entry(
+            self._keys, taken.append, lambda key, data: parked.append((key, data)), self._clock
+        )
+        response = await asyncio.to_thread(entry, event) if size > _LARGE else entry(event)
+        try:
+            for key, data in parked:
+                await self._parking.put(key, data)
+            if taken:
+                await self._queue.send([Outgoing(message) for message in taken])
+        except Unavailable as error:
+            return unavailable(error)
+        return response
+
+
+class _TooLargeError(Exception):
+    """The body is over the limit, or says it will be."""
+
+
+async def _read(scope: _Message, receive: _Receive) -> bytes | None:
+    """The body; never holds more than just over the limit. None where the caller has gone."""
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if len(announced) > 18 or (announced.isdigit() and int(announced) > MAX_BODY_BYTES):
+        raise _TooLargeError(f"over {MAX_BODY_BYTES} bytes")
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLargeError(f"over {MAX_BODY_BYTES} bytes")
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _function_url_event(scope: _Message, body: bytes) -> dict[str, Any]:
+    """The request as a Lambda function URL would tell it (payload 2.0)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    path = scope["path"]
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "headers": headers,
+        "requestContext": {"http": {"method": scope["method"], "path": path}},
+        "body": base64.b64encode(body).decode("ascii"),
+        "isBase64Encoded": True,
+    }
+
+
+async def _reply(send: _Send, response: Response, *, close: bool = False) -> None:
+    given: dict[str, str] = response.get("headers", {})
+    headers = [(name.encode(), value.encode()) for name, value in given.items()]
+    body = response.get("body", "").encode()
+    if body:
+        headers.append((b"content-length", str(len(body)).encode()))
+    if close:
+        headers.append((b"connection", b"close"))
+    status = response["statusCode"]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
