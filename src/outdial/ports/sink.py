@@ -9,9 +9,10 @@ class ActivitySink(Protocol):
     async def deliver(self, event_id: str, event: bytes) -> None:
         """Return once the receiver took it (any 2xx).
 
-        Raises `Unavailable` for anything that may pass (time-out, 5xx, 429, refused connection)
-        and `Poison` where the receiver refuses this very event (another 4xx); the relay decides
-        how long it goes on trying.
+        Raises `Unavailable` for anything that may pass or holds for every event (time-out, 5xx,
+        429, refused connection, a wrong address or credentials: 401, 403, 404 …) and `Poison`
+        where the receiver refuses this very event (another 4xx); the relay decides how long it
+        goes on trying.
         """
         ...
 

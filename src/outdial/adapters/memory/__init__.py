@@ -2,5 +2,6 @@
 
 from outdial.adapters.memory.parking import MemoryParking
 from outdial.adapters.memory.queue import MemoryQueue
+from outdial.adapters.memory.sink import MemorySink
 
-__all__ = ["MemoryParking", "MemoryQueue"]
+__all__ = ["MemoryParking", "MemoryQueue", "MemorySink"]
