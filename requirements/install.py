@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import tomllib
+import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,19 +41,24 @@ _PIP_TO_UV = {
 def main(name: str) -> None:
     """Bring `.venv` up to `requirements/{name}.txt`, unless it is there already."""
     with _alone():
-        if name == "runtime" and _stamp("dev").exists():
-            name = "dev"
-        wanted = _fingerprint(name)
-        names = ("runtime", "dev") if name == "dev" else (name,)
-        if not all(_stamp(each).exists() and _stamp(each).read_text() == wanted for each in names):
-            _make(name)
-        for each in names:
-            _stamp(each).write_text(wanted)
+        if _is_current(name):
+            _stamp(name).touch()
+            return
+        print("Making .venv with Python", platform.python_version(), "…", flush=True)
+        develops = _stamp("dev").exists()
+        # What `make demo` made, and may be running from, is added to and not taken away.
+        begins_anew = develops or not _is_current("runtime")
+        for each in ("runtime", "dev"):
+            _stamp(each).unlink(missing_ok=True)
+        if begins_anew:
+            venv.create(VENV, clear=True, with_pip=True, symlinks=True)
+        made = ("runtime", "dev") if develops or name == "dev" else ("runtime",)
+        _install(made[-1])
+        for each in made:
+            _stamp(each).write_text(_fingerprint(each))
 
 
-def _make(name: str) -> None:
-    print(f"Making .venv with Python {platform.python_version()} …", flush=True)
-    _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+def _install(name: str) -> None:
     locks = ["--require-hashes", *_requirements("build", name)]
     install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     environment = dict(os.environ)
@@ -73,12 +79,17 @@ def _requirements(*names: str) -> list[str]:
     return [part for name in names for part in ("-r", str(LOCKS / f"{name}.txt"))]
 
 
-def _run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
 
 
 def _stamp(name: str) -> Path:
     return VENV / f"{name}.stamp"
+
+
+def _is_current(name: str) -> bool:
+    stamp = _stamp(name)
+    return stamp.exists() and stamp.read_text() == _fingerprint(name)
 
 
 def _fingerprint(name: str) -> str:
@@ -131,5 +142,7 @@ def _alone() -> Iterator[None]:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the next make begins .venv anew.")
     except subprocess.CalledProcessError as error:
         sys.exit(f"Could not make .venv: {error.cmd[0]} failed; is a package index reachable?")

@@ -42,6 +42,7 @@ pg_ctl=$1 data=$2 log=$3
 echo ready
 read -r _
 "$pg_ctl" -D "$data" -m immediate -w stop >>"$log" 2>&1
+rm -rf "$data"
 """
 
 
