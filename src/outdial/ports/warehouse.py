@@ -1,10 +1,14 @@
 """The warehouse: three tables, loaded by upsert, asked by SQL.
 
+`calls` is there beside the attempts so that accepted calls that still wait, or never came to an
+attempt, are accounted for.
+
 The columns are here because the ledger's outbox, the loaders and the metrics all mean the same
 ones. Kinds: text, int (also times in ms: `…_at`), float, bool, json (text of JSON).
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 #: One row a call, its current state. `version` grows with every change.
@@ -18,6 +22,8 @@ CALL_COLUMNS: dict[str, str] = {
     "campaign": "text",
     "agent_id": "text",
     "agent_version": "text",
+    "to_number": "text",
+    "from_number": "text",
     "attempts": "int",
     "not_before": "int",
     "expires_at": "int",
@@ -88,19 +94,32 @@ class Warehouse(Protocol):
     """
 
     async def upgrade(self) -> None:
-        """Create or migrate the tables."""
+        """Create or migrate the tables. Raises `ConfigurationError` where that cannot be."""
         ...
 
     async def load(
-        self, calls: Sequence[Row], attempts: Sequence[Row], activity: Sequence[Row], as_of: int
+        self,
+        calls: Sequence[Row],
+        attempts: Sequence[Row],
+        activity: Sequence[Row],
+        as_of: int | None,
     ) -> None:
-        """Upsert rows in one transaction; `as_of`: the ledger's clock at which they were read."""
+        """Upsert rows in one transaction.
+
+        `as_of`: the ledger's clock up to which everything is loaded with these rows; None where
+        more waits, which leaves it as it was. Without rows it may be kept in memory only: after
+        a restart the answer is an older one, never a newer.
+        """
         ...
 
     async def query(
         self, sql: str, parameters: Sequence[Any] = ()
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run one SELECT written in the warehouse's dialect: column names and rows."""
+        """Run one SELECT written in DuckDB's dialect: column names and rows."""
+        ...
+
+    async def export_parquet(self, sql: str, parameters: Sequence[Any], path: Path) -> None:
+        """Write the rows of one SELECT to a Parquet file."""
         ...
 
     async def as_of(self) -> int | None:
