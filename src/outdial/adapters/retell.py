@@ -1,0 +1,255 @@
+"""The voice platform port over Retell's own SDK.
+
+The SDK is asked for its raw responses: building its typed ones costs a third of a request, and
+an answer is read more tolerantly here than there. It never retries for us: who asks decides.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from outdial.core.lenient_json import decode_object
+from outdial.core.retell_events import ATTEMPT_KEY
+from outdial.core.submission import Placed, Submission, Unanswered, from_status
+from outdial.errors import Unavailable
+from outdial.ports.platform import Concurrency
+
+if TYPE_CHECKING:
+    import httpx
+    from retell import APIStatusError, AsyncRetell
+
+BASE_URL = "https://api.retellai.com"
+
+#: Seconds for one look-up.
+_PATIENCE = 15.0
+#: Seconds an idle connection is kept: less than any server keeps it, for a request sent into a
+#: connection that is just being closed has no answer, and so leaves a doubt.
+_KEEP_ALIVE = 3.0
+_PAGE = 100
+_MAX_TEXT = 300
+_NOT_RETELLS = "the answer is not Retell's; is the base URL right?"
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+_PHONE_NUMBER = re.compile(
+    r"\+\d[\d ().-]{5,}\d"
+    r"|(?<![\w-])\d{10,15}(?![\w-])"
+    r"|(?<![\w-])\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}(?![\w-])"
+)
+
+
+class RetellPlatform:
+    """Retell (or the simulator) over HTTP. Belongs to the event loop that first uses it."""
+
+    def __init__(
+        self, api_key: str, base_url: str | None = None, *, max_connections: int = 100
+    ) -> None:
+        """`max_connections`: requests under way at once; more wait for one to end."""
+        self._api_key = api_key
+        self._base_url = base_url or BASE_URL
+        self._max_connections = max(max_connections, 10)
+        self._loading = asyncio.Lock()
+        self._client: AsyncRetell | None = None
+
+    async def warm_up(self) -> None:
+        """Load the SDK, in a thread: importing it takes a second. Otherwise the first use does."""
+        await self._loaded()
+
+    async def submit(self, body: Mapping[str, Any], timeout: float) -> Submission:
+        """See the port."""
+        try:
+            async with asyncio.timeout(timeout):
+                client = await self._loaded()
+                answer = await self._placing(client, body, timeout)
+        except TimeoutError:
+            return Unanswered(f"no answer within {timeout:g} s")
+        return answer
+
+    async def find_attempt(self, attempt_id: str) -> list[str]:
+        """See the port."""
+        found: list[str] = []
+        wanted: Any = {"key": ATTEMPT_KEY, "type": "string", "op": "eq", "value": attempt_id}
+        cursor: dict[str, Any] = {}
+        while True:
+            page = await self._list({"metadata": [wanted]}, cursor)
+            for item in page["items"]:
+                if _attempt_of(item) != attempt_id or not item.get("call_id"):
+                    # Taken for "absent" or for another's call, this would dial twice.
+                    raise Unavailable("Retell", "list-calls answered what it was not asked for")
+                found.append(item["call_id"])
+            if not page.get("has_more"):
+                return found
+            cursor = {"pagination_key": page["pagination_key"]}
+
+    async def get_call(self, retell_call_id: str) -> dict[str, Any] | None:
+        """See the port."""
+        return await self._ask(
+            lambda client: client.call.with_raw_response.retrieve(
+                retell_call_id, timeout=_PATIENCE, max_retries=0
+            ),
+            unless={404, 422},
+        )
+
+    async def stop_call(self, retell_call_id: str) -> None:
+        """See the port."""
+        await self._ask(
+            lambda client: client.call.with_raw_response.stop(
+                retell_call_id, timeout=_PATIENCE, max_retries=0
+            ),
+            unless={400, 404, 409, 422},
+        )
+
+    async def concurrency(self) -> Concurrency:
+        """See the port."""
+        told = await self._ask(
+            lambda client: client.concurrency.with_raw_response.retrieve(
+                timeout=_PATIENCE, max_retries=0
+            )
+        )
+        current, limit = (
+            (told or {}).get(name) for name in ("current_concurrency", "concurrency_limit")
+        )
+        reserved = (told or {}).get("reserved_inbound_concurrency") or 0
+        if not (isinstance(current, int) and isinstance(limit, int) and isinstance(reserved, int)):
+            raise Unavailable("Retell", "get-concurrency named no lines")
+        return Concurrency(current, limit, reserved)
+
+    async def close(self) -> None:
+        """See the port."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def _loaded(self) -> "AsyncRetell":
+        async with self._loading:
+            if self._client is None:
+                self._client = await asyncio.to_thread(
+                    _client, self._api_key, self._base_url, self._max_connections
+                )
+            return self._client
+
+    async def _placing(
+        self, client: "AsyncRetell", body: Mapping[str, Any], timeout: float
+    ) -> Submission:
+        from retell import APIStatusError, RetellError  # noqa: PLC0415 - loaded by now
+
+        try:
+            response = await client.call.with_raw_response.create_phone_call(
+                from_number=body.get("from_number", ""),
+                to_number=body.get("to_number", ""),
+                extra_body=dict(body),
+                timeout=timeout,
+                max_retries=0,
+            )
+        except APIStatusError as error:
+            message = _retells_message(error.response)
+            return from_status(
+                error.status_code,
+                self._line(_NOT_RETELLS if message is None else message),
+                retells=message is not None,
+            )
+        except (RetellError, OSError, TypeError, ValueError, RecursionError) as error:
+            return Unanswered(self._line(_root(error)))
+        call_id = (decode_object(response.http_response.content) or {}).get("call_id")
+        if not isinstance(call_id, str) or not call_id:
+            return Unanswered(f"HTTP {response.http_response.status_code} without a call id")
+        return Placed(call_id)
+
+    async def _list(self, criteria: Any, cursor: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+        page = await self._ask(
+            lambda client: client.call.with_raw_response.list(
+                filter_criteria=criteria,
+                sort_order="ascending",
+                limit=_PAGE,
+                timeout=_PATIENCE,
+                max_retries=0,
+                **cursor,
+            )
+        )
+        items = (page or {}).get("items")
+        if (
+            page is None
+            or not isinstance(items, list)
+            or not all(isinstance(item, dict) for item in items)
+            or (page.get("has_more") and not isinstance(page.get("pagination_key"), str))
+        ):
+            raise Unavailable("Retell", "list-calls answered no page of calls")
+        return page
+
+    async def _ask(
+        self,
+        request: Callable[["AsyncRetell"], Awaitable[Any]],
+        unless: frozenset[int] | set[int] = frozenset(),
+    ) -> dict[str, Any] | None:
+        """The decoded answer; None for Retell's own answers with a status in `unless`."""
+        client = await self._loaded()
+        from retell import APIStatusError, RetellError  # noqa: PLC0415 - loaded by now
+
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                response = await request(client)
+        except TimeoutError:
+            raise Unavailable("Retell", f"no answer within {_PATIENCE:g} s") from None
+        except APIStatusError as error:
+            message = _retells_message(error.response)
+            if message is not None and error.status_code in unless:
+                return None
+            raise Unavailable("Retell", self._told(error.status_code, message)) from None
+        except (RetellError, OSError, TypeError, ValueError) as error:
+            raise Unavailable("Retell", self._line(_root(error))) from None
+        content = response.http_response.content
+        decoded = decode_object(content)
+        if decoded is None and content:
+            raise Unavailable("Retell", "the answer is no JSON object")
+        return decoded
+
+    def _told(self, status: int, message: str | None) -> str:
+        return self._line(f"HTTP {status}: {_NOT_RETELLS if message is None else message}")
+
+    def _line(self, text: str) -> str:
+        """One line without the key and without phone numbers."""
+        line = " ".join(text.split()).replace(self._api_key, "[key]")
+        return _PHONE_NUMBER.sub("[number]", line)[:_MAX_TEXT]
+
+
+def _client(api_key: str, base_url: str, max_connections: int) -> "AsyncRetell":
+    import httpx  # noqa: PLC0415 - a second's worth of imports, for who dials only
+    from retell import AsyncRetell, DefaultAioHttpClient  # noqa: PLC0415
+
+    # It logs a line a request.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    transport = DefaultAioHttpClient(
+        limits=httpx.Limits(
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=_KEEP_ALIVE,
+        ),
+        # A redirected request is an answer nobody understands, not one to follow.
+        follow_redirects=False,
+        # A proxy of the environment does not lead to this machine.
+        trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
+    )
+    return AsyncRetell(api_key=api_key, base_url=base_url, max_retries=0, http_client=transport)
+
+
+def _retells_message(response: "httpx.Response") -> str | None:
+    """The text of an error of Retell's form; None where the answer is somebody else's."""
+    told = decode_object(response.content)
+    if told is None or "message" not in told:
+        return None
+    message = told["message"]
+    return message if isinstance(message, str) else json.dumps(message)
+
+
+def _attempt_of(item: Mapping[str, Any]) -> object:
+    metadata = item.get("metadata")
+    return metadata.get(ATTEMPT_KEY) if isinstance(metadata, Mapping) else None
+
+
+def _root(error: BaseException) -> str:
+    """What went wrong at the bottom: the SDK's own text is only "Connection error."."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
