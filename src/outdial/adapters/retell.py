@@ -20,7 +20,7 @@ from outdial.ports.platform import Concurrency
 
 if TYPE_CHECKING:
     import httpx
-    from retell import APIStatusError, AsyncRetell
+    from retell import AsyncRetell
 
 BASE_URL = "https://api.retellai.com"
 
