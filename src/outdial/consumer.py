@@ -24,14 +24,14 @@ import structlog
 
 from outdial.core.retry import Backoff
 from outdial.errors import AlreadyDone, OutdialError, Poison, Retryable, Unavailable
-from outdial.ports.queue import MAX_BATCH, Queue, Received
+from outdial.ports.queue import MAX_BATCH, MAX_VISIBILITY, Queue, Received
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The verdict on a message that is to come again `after` seconds."""
+    """The verdict on a message that is to come again `after` seconds, twelve hours at most."""
 
     after: float
 
@@ -335,7 +335,7 @@ class Consumer:
                 self._poison_run = 0
                 done.append(message)
             elif isinstance(verdict, Retry):
-                later[verdict.after].append(message)
+                later[min(verdict.after, MAX_VISIBILITY)].append(message)
             elif isinstance(verdict, Poison) and self._admits_poison():
                 poison.append((message, verdict.reason))
             else:

@@ -1,6 +1,7 @@
 """What every queue adapter promises, run on each of them."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -187,6 +188,17 @@ async def test_takes_a_message_of_the_limit(queue: Queue) -> None:
     assert len((await receive_one(queue)).body) == MAX_MESSAGE_BYTES
 
 
+async def test_refuses_times_that_no_queue_takes(queue: Queue) -> None:
+    """Delays over 15 minutes and visibility timeouts over 12 hours are the caller's error."""
+    with pytest.raises(ValueError, match="delay"):
+        await queue.send([Outgoing("a", delay_seconds=901)])
+    with pytest.raises(ValueError, match="visibility"):
+        await queue.receive(visibility=43_201)
+    await send(queue, "a")
+    with pytest.raises(ValueError, match="visibility"):
+        await queue.change_visibility([await receive_one(queue)], -1)
+
+
 async def test_sends_nothing_for_no_messages(queue: Queue) -> None:
     """An empty send is no error."""
     await queue.send([])
@@ -268,7 +280,7 @@ async def test_redrives_the_chosen(queue: Queue) -> None:
     for message in await queue.receive():
         await queue.dead_letter(message, "bad", "stage")
     chosen = next(each for each in await queue.dead_letters() if each.body == "b")
-    assert await queue.redrive([chosen.id, "unknown", "999999"]) == 1
+    assert await queue.redrive([chosen.id, "unknown", "999999", "9" * 40]) == 1
     assert [each.body for each in await queue.receive()] == ["b"]
     assert [each.body for each in await queue.dead_letters()] == ["a"]
 
@@ -349,6 +361,26 @@ async def test_ends_the_wait_when_it_is_closed(maker: queues.QueueMaker) -> None
     async with asyncio.timeout(5):
         assert await waiting == []
     assert await queue.receive(wait=20) == []
+
+
+async def test_takes_a_reason_that_is_no_text(queue: Queue) -> None:
+    """A reason that quotes half a surrogate pair still takes its message away."""
+    await send(queue, "a")
+    await queue.dead_letter(await receive_one(queue), "bad \ud800", "stage")
+    (dead,) = await queue.dead_letters()
+    assert dead.reason.startswith("bad")
+
+
+async def test_passes_over_receipts_that_are_not_its_own(queue: Queue) -> None:
+    """A receipt of another make is ignored like a stale one."""
+    await send(queue, "a")
+    message = await receive_one(queue)
+    for receipt in ("", "x.y", "9" * 40 + ".1", "1", "1.2.3"):
+        strange = dataclasses.replace(message, receipt=receipt)
+        await queue.delete([strange])
+        await queue.change_visibility([strange], 0)
+        await queue.dead_letter(strange, "bad", "stage")
+    assert (await queue.depth()).in_flight == 1
 
 
 async def test_tells_its_name(maker: queues.QueueMaker) -> None:

@@ -13,6 +13,9 @@ from typing import Protocol
 MAX_MESSAGE_BYTES = 1_048_576
 #: SQS's limit on messages a request, both ways.
 MAX_BATCH = 10
+#: SQS's limits on the delay of a message and on a visibility timeout, in seconds.
+MAX_DELAY = 900
+MAX_VISIBILITY = 43_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,22 @@ class Outgoing:
     delay_seconds: int = 0
 
 
-def check_size(message: Outgoing) -> int:
-    """Bytes of the body; raises `ValueError` over `MAX_MESSAGE_BYTES`, or if it is not UTF-8."""
+def check_message(message: Outgoing) -> int:
+    """Bytes of the body; raises `ValueError` for a message that no queue takes."""
     body = message.body
     size = len(body) if body.isascii() else len(body.encode())
     if size > MAX_MESSAGE_BYTES:
         raise ValueError(f"a message of {size} bytes is over the limit of {MAX_MESSAGE_BYTES}")
+    if not 0 <= message.delay_seconds <= MAX_DELAY:
+        raise ValueError(f"a delay of {message.delay_seconds} s is not in 0 to {MAX_DELAY}")
     return size
+
+
+def check_visibility(seconds: float) -> float:
+    """`seconds` itself; raises `ValueError` for a visibility timeout that no queue takes."""
+    if not 0 <= seconds <= MAX_VISIBILITY:
+        raise ValueError(f"a visibility of {seconds} s is not in 0 to {MAX_VISIBILITY}")
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +90,9 @@ class Queue(Protocol):
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Store all of `messages` durably before returning. Any number of them.
 
-        Raises `ValueError` for a body over `MAX_MESSAGE_BYTES`. When it raises `Unavailable`,
-        some may have been stored all the same: sending again is the caller's remedy.
+        Raises `ValueError` for a body over `MAX_MESSAGE_BYTES` or a delay over `MAX_DELAY`, and
+        stores none then. When it raises `Unavailable`, some may have been stored all the same:
+        sending again is the caller's remedy.
         """
         ...
 
@@ -98,7 +111,10 @@ class Queue(Protocol):
         ...
 
     async def change_visibility(self, messages: Sequence[Received], seconds: float) -> None:
-        """Make them visible again `seconds` from now (0: at once). Stale receipts are ignored."""
+        """Make them visible again `seconds` from now (0: at once). Stale receipts are ignored.
+
+        Raises `ValueError` for more than `MAX_VISIBILITY`; so does `receive`.
+        """
         ...
 
     async def dead_letter(self, message: Received, reason: str, stage: str) -> None:

@@ -14,7 +14,8 @@ from outdial.ports.queue import (
     Depth,
     Outgoing,
     Received,
-    check_size,
+    check_message,
+    check_visibility,
 )
 
 #: Seconds after which a waiting receive looks again, for the clock may have been moved by hand.
@@ -67,7 +68,7 @@ class MemoryQueue:
     def send_sync(self, messages: Sequence[Outgoing]) -> None:
         """`send` for code that is not asynchronous."""
         for each in messages:
-            check_size(each)
+            check_message(each)
         now = self._clock()
         with self._lock:
             for each in messages:
@@ -79,7 +80,8 @@ class MemoryQueue:
     ) -> list[Received]:
         """See the port."""
         until = time.monotonic() + wait
-        milliseconds = round(1000 * (self._visibility if visibility is None else visibility))
+        seconds = self._visibility if visibility is None else visibility
+        milliseconds = round(1000 * check_visibility(seconds))
         changed = asyncio.Event()
         self._waiting[changed] = asyncio.get_running_loop()
         try:
@@ -129,7 +131,7 @@ class MemoryQueue:
 
     async def change_visibility(self, messages: Sequence[Received], seconds: float) -> None:
         """See the port."""
-        visible_at = self._clock() + round(1000 * seconds)
+        visible_at = self._clock() + round(1000 * check_visibility(seconds))
         with self._lock:
             for message in self._held(messages):
                 message.visible_at = visible_at

@@ -10,7 +10,8 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,10 @@ from outdial.adapters.sqlite_queue.faults import explain, is_busy
 from outdial.adapters.sqlite_queue.replies import LoopReply, Reply, deliver
 from outdial.adapters.sqlite_queue.store import Receive, Store
 from outdial.errors import Unavailable
+from outdial.ports.queue import Received
 
 #: Seconds between two looks for what other processes sent: short while they do, long when quiet.
 _LOOKS = (0.005, 0.2)
-#: Seconds that another process may keep the file locked.
-_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
@@ -41,6 +41,7 @@ class Waiter:
     """A receive that is answered when something is due, or empty when its time is over."""
 
     ask: Receive
+    limit: int
     reply: LoopReply
     dependency: str
     until: float
@@ -66,10 +67,16 @@ class QueueFile:
     file; they notice each other's messages within a quarter of a second.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int] = wall_clock) -> None:
-        """`path`: the file; its folder must exist. `clock`: milliseconds since the epoch."""
+    def __init__(
+        self, path: Path, clock: Callable[[], int] = wall_clock, patience: float = 5.0
+    ) -> None:
+        """`path`: the file; its folder must exist. `clock`: milliseconds since the epoch.
+
+        `patience`: seconds that another process may keep the file locked.
+        """
         self.path = path
         self.clock = clock
+        self._patience = patience
         self._inbox: queue.SimpleQueue[Work | Waiter | _Leave] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -115,11 +122,22 @@ class QueueFile:
             # than callers that wait for ever.
             with self._lock:
                 self._closed = True
+                self._inbox.put(_Leave(None))
+            self._take_in()
             self._drop()
             self._fail("its writer ended")
 
     def _turn(self) -> bool:
         """One commit, if there is anything to do; False at the end."""
+        left = self._take_in()
+        if self._work or self._waiters:
+            self._commit()
+        closing = None in left
+        self._dismiss(lambda waiter: closing or waiter.owner in left)
+        return not closing
+
+    def _take_in(self) -> list[object | None]:
+        """Sort what was submitted; returns the owners that leave."""
         left: list[object | None] = []
         for item in self._take():
             if isinstance(item, Work):
@@ -128,11 +146,7 @@ class QueueFile:
                 self._waiters.append(item)
             else:
                 left.append(item.owner)
-        if self._work or self._waiters:
-            self._commit()
-        closing = None in left
-        self._dismiss(lambda waiter: closing or waiter.owner in left)
-        return not closing
+        return left
 
     def _take(self) -> list[Work | Waiter | _Leave]:
         """Wait for work, or until it is time to look again; then everything there is."""
@@ -152,7 +166,7 @@ class QueueFile:
 
     def _commit(self) -> None:
         """Do the work in hand and serve the waiters; answer after the commit."""
-        give_up = time.monotonic() + _PATIENCE
+        give_up = time.monotonic() + self._patience
         while True:
             try:
                 answers = self._attempt()
@@ -167,7 +181,6 @@ class QueueFile:
                 self._fail(explain(error, self.path))
                 return
             break
-        self._work.clear()
         deliver(answers)
         now = time.monotonic()
         self._dismiss(lambda waiter: waiter.until <= now)
@@ -177,32 +190,41 @@ class QueueFile:
             self._store = Store(self.path)
         store, now = self._store, self.clock()
         self._waiters = [each for each in self._waiters if not each.reply.abandoned]
+        waiting, due = self._waiters, self._next_due(store, self._waiters)
         answers: list[tuple[Reply, object]] = []
-        served: list[Waiter] = []
-        if self._work or self._next_due(store) <= now:
+        if self._work or due <= now:
             with store.transaction():
                 answers += [(each.reply, each.run(store, now)) for each in self._work]
-                dry: set[str] = set()
-                for waiter in self._waiters:
-                    name = waiter.ask.queue
-                    messages = [] if name in dry else store.receive(waiter.ask, now)
-                    if messages:
-                        served.append(waiter)
-                        answers.append((waiter.reply, messages))
-                    else:
-                        dry.add(name)
-        # Nothing is forgotten before the commit, so that a failed one can be answered for.
-        self._waiters = [each for each in self._waiters if each not in served]
-        if served:
+                served = dict(self._hand_out(store, now))
+                answers += [(each.reply, messages) for each, messages in served.items()]
+                waiting = [each for each in waiting if each not in served]
+                due = self._next_due(store, waiting)
+        # Nothing is forgotten before the commit, so that a failed one can be answered for; and
+        # nothing below can fail, so that no commit is made twice.
+        if len(waiting) < len(self._waiters):
             self._look = _LOOKS[0]
         elif not self._work:
             self._look = min(self._look * 1.5, _LOOKS[1])
-        self._due = self._next_due(store)
+        self._work, self._waiters, self._due = [], waiting, due
         return answers
 
-    def _next_due(self, store: Store) -> float:
+    def _hand_out(self, store: Store, now: int) -> Iterator[tuple[Waiter, list[Received]]]:
+        """What each waiter gets; receives that ask alike are one statement."""
+        alike: dict[Receive, list[Waiter]] = defaultdict(list)
+        for waiter in self._waiters:
+            alike[waiter.ask].append(waiter)
+        for ask, waiters in alike.items():
+            messages = store.receive(ask, sum(each.limit for each in waiters), now)
+            for waiter in waiters:
+                if not messages:
+                    break
+                yield waiter, messages[: waiter.limit]
+                del messages[: waiter.limit]
+
+    @staticmethod
+    def _next_due(store: Store, waiters: Iterable[Waiter]) -> float:
         """When the next message that somebody waits for is or was visible."""
-        dues = (store.next_due(name) for name in {each.ask.queue for each in self._waiters})
+        dues = [store.next_due(name) for name in {each.ask.queue for each in waiters}]
         return min((due for due in dues if due is not None), default=math.inf)
 
     def _dismiss(self, over: Callable[[Waiter], bool]) -> None:

@@ -15,7 +15,8 @@ from outdial.ports.queue import (
     Depth,
     Outgoing,
     Received,
-    check_size,
+    check_message,
+    check_visibility,
 )
 
 T = TypeVar("T")
@@ -59,10 +60,10 @@ class SQLiteQueue:
         if self._closed or limit <= 0:
             return []
         seconds = self._visibility if visibility is None else visibility
-        ask = Receive(self._name, limit, round(seconds * 1000), self._max_receives)
+        ask = Receive(self._name, round(check_visibility(seconds) * 1000), self._max_receives)
         reply = LoopReply(self._give_back)
         until = time.monotonic() + wait
-        self._file.submit(Waiter(ask, reply, self._dependency, until, owner=self))
+        self._file.submit(Waiter(ask, limit, reply, self._dependency, until, owner=self))
         messages: list[Received] = await reply.future
         return messages
 
@@ -74,13 +75,13 @@ class SQLiteQueue:
     async def change_visibility(self, messages: Sequence[Received], seconds: float) -> None:
         """See the port. A receipt holds until the message is received again."""
         if messages:
-            await self._do(self._make_visible(messages, round(seconds * 1000)))
+            await self._do(self._make_visible(messages, round(check_visibility(seconds) * 1000)))
 
     async def dead_letter(self, message: Received, reason: str, stage: str) -> None:
         """See the port; one commit, and nothing where the receipt no longer holds."""
-        await self._do(
-            lambda store, now: store.dead_letter(self._name, message, reason, stage, now)
-        )
+        # A reason may quote what it was sent: half a surrogate pair is no text to SQLite.
+        told = reason.encode(errors="replace").decode()
+        await self._do(lambda store, now: store.dead_letter(self._name, message, told, stage, now))
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """See the port."""
@@ -107,7 +108,7 @@ class SQLiteQueue:
 
     def _sending(self, messages: Sequence[Outgoing]) -> Callable[[Store, int], None]:
         for each in messages:
-            check_size(each)
+            check_message(each)
         return lambda store, now: store.send(self._name, messages, now)
 
     def _make_visible(

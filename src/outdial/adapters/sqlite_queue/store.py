@@ -84,10 +84,9 @@ FROM message WHERE queue = ?2
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """What a receive asks for. `visibility` in ms."""
+    """What receives of one kind have in common. `visibility` in ms."""
 
     queue: str
-    limit: int
     visibility: int
     max_receives: int
 
@@ -147,12 +146,10 @@ class Store:
             SEND, [(queue, now + 1000 * each.delay_seconds, now, each.body) for each in messages]
         )
 
-    def receive(self, ask: Receive, now: int) -> list[Received]:
+    def receive(self, ask: Receive, limit: int, now: int) -> list[Received]:
         """Take what is due, oldest due first; bury what was received too often."""
         while True:
-            rows = self._execute(
-                RECEIVE, (now + ask.visibility, ask.queue, now, ask.limit)
-            ).fetchall()
+            rows = self._execute(RECEIVE, (now + ask.visibility, ask.queue, now, limit)).fetchall()
             received = []
             for id_, count, sent_at, body in sorted(rows):
                 if count > ask.max_receives:
@@ -204,7 +201,7 @@ class Store:
             return sent
         sent = 0
         for id_ in ids:
-            if id_.isdecimal():
+            if _is_id(id_):
                 sent += self._execute(_REDRIVE_ONE, (now, now, int(id_), queue)).rowcount
                 self._execute(
                     "DELETE FROM dead_letter WHERE id = ? AND queue = ?", (int(id_), queue)
@@ -221,6 +218,11 @@ def _keys(messages: Iterable[Received]) -> list[tuple[int, int]]:
     keys = []
     for message in messages:
         id_, _, count = message.receipt.partition(".")
-        if id_.isdecimal() and count.isdecimal():
+        if _is_id(id_) and _is_id(count):
             keys.append((int(id_), int(count)))
     return keys
+
+
+def _is_id(text: str) -> bool:
+    """Whether it is a number that SQLite can hold."""
+    return text.isdecimal() and len(text) <= 18
