@@ -42,6 +42,7 @@ class CallDetails:
     cost_usd: float | None
     recording_url: str | None
     transcript: str | None
+    agent_id: str | None
     agent_name: str | None
     agent_version: str | None
     latency_p50_ms: float | None
@@ -125,6 +126,7 @@ def call_details(call: Object) -> CallDetails:
         cost_usd=_dollars(_object(call.get("call_cost")).get("combined_cost")),
         recording_url=_text(call.get("recording_url")),
         transcript=_text(call.get("transcript")),
+        agent_id=_text(call.get("agent_id")),
         agent_name=_text(call.get("agent_name")),
         agent_version=_version(call.get("agent_version")),
         latency_p50_ms=number(_object(_object(call.get("latency")).get("e2e")).get("p50")),

@@ -1,0 +1,193 @@
+"""Which calls go to the call queue next: `ports.outbox.DueCalls` over the ledger's tables."""
+
+import random
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, text, update
+
+from outdial.adapters.database.engine import Clock, Database
+from outdial.adapters.database.intake import count_published, unpublish
+from outdial.adapters.database.tables import attempts, calls
+from outdial.adapters.database.transitions import Batch
+from outdial.adapters.database.workspace import SEPARATOR, deployment_of, read_workspace
+from outdial.core.call import CallStatus, Request, decide_call
+from outdial.ports.outbox import DueCall
+
+_DUE = "status = 'queued' AND published_at IS NULL"
+#: The lanes that have something waiting, found by one index look-up a lane: a million calls
+#: waiting in one campaign cost as much as one.
+_LANES = text(f"""
+WITH RECURSIVE lanes(lane) AS (
+    SELECT min(lane) FROM calls WHERE {_DUE}
+    UNION ALL
+    SELECT (SELECT min(calls.lane) FROM calls WHERE {_DUE} AND calls.lane > lanes.lane)
+    FROM lanes WHERE lanes.lane IS NOT NULL
+)
+SELECT lane FROM lanes WHERE lane IS NOT NULL
+""")  # noqa: S608 - put together from constants
+#: At most so many are published or taken over in one transaction.
+_BATCH = 1000
+
+
+class LedgerDueCalls:
+    """See `ports.outbox.DueCalls`; each method is one transaction."""
+
+    def __init__(self, database: Database, clock: Clock, republish_ms: int) -> None:
+        """`republish_ms`: a published call that nobody claims is published again after it."""
+        self._database = database
+        self._clock = clock
+        self._republish_ms = republish_ms
+
+    async def promote(self, limit: int = 500) -> int:
+        """See the port."""
+
+        def work(connection: Connection) -> int:
+            return _promote(connection, self._clock.now(connection), limit)
+
+        if not await self._database.read(self._something_to_promote):
+            return 0
+        return await self._database.transact(work)
+
+    def _something_to_promote(self, connection: Connection) -> bool:
+        now = self._clock.now(connection)
+        return (
+            connection.execute(select(calls.c.id).where(_promotable(now)).limit(1)).first()
+            is not None
+        )
+
+    async def lease_due(self, ahead: int) -> list[DueCall]:
+        """See the port."""
+
+        def look(connection: Connection) -> bool:
+            now = self._clock.now(connection)
+            if read_workspace(connection, lock=False).stopped is not None:
+                return False
+            return any(
+                connection.execute(query.limit(1)).first() is not None
+                for query in (
+                    select(calls.c.id).where(text(_DUE), calls.c.due_at <= now),
+                    _orphans(now, self._republish_ms),
+                    _forgotten(now, self._republish_ms),
+                )
+            )
+
+        def work(connection: Connection) -> list[DueCall]:
+            now = self._clock.now(connection)
+            return _lease_due(connection, now, ahead, self._republish_ms)
+
+        return await self._database.transact(work) if await self._database.read(look) else []
+
+    async def unpublish(self, call_ids: Sequence[str]) -> None:
+        """See the port."""
+        await self._database.transact(lambda connection: unpublish(connection, call_ids))
+
+    async def republish_lost_hints(self, older_than_ms: int) -> int:
+        """See the port."""
+
+        def work(connection: Connection) -> int:
+            now = self._clock.now(connection)
+            lost = connection.execute(
+                update(calls)
+                .where(
+                    calls.c.status == CallStatus.QUEUED.value,
+                    calls.c.published_at.is_not(None),
+                    calls.c.published_at <= now - older_than_ms,
+                )
+                .values(published_at=None)
+            )
+            return lost.rowcount
+
+        return await self._database.transact(work)
+
+
+def _promotable(now: int) -> ColumnElement[bool]:
+    scheduled = and_(calls.c.status == "scheduled", calls.c.not_before <= now)
+    expired = and_(
+        calls.c.expires_at.is_not(None),
+        text("status IN ('scheduled', 'queued')"),
+        calls.c.expires_at <= now,
+    )
+    return or_(scheduled, expired)
+
+
+def _promote(connection: Connection, now: int, limit: int) -> int:
+    batch = Batch(deployment_of(connection), now)
+    batch.lock_calls(connection, _promotable(now), limit=limit)
+    for call in batch.calls.values():
+        expired = call.expires_at is not None and call.expires_at <= now
+        request = Request.EXPIRE if expired else Request.DUE
+        told = call.state["told_initiated"]
+        batch.apply_to_call(call, decide_call(call.status, request, call_told=told))
+    batch.flush(connection)
+    return len(batch.calls)
+
+
+def _lease_due(connection: Connection, now: int, ahead: int, republish_ms: int) -> list[DueCall]:
+    space = read_workspace(connection, lock=True)
+    if space.stopped is not None:
+        return []
+    again = [
+        DueCall(row.id, row.lane)
+        for query in (_orphans(now, republish_ms), _forgotten(now, republish_ms))
+        for row in connection.execute(query.limit(_BATCH))
+    ]
+    quota = min(_BATCH, ahead - count_published(connection, ahead))
+    lanes = [lane for lane in connection.execute(_LANES).scalars() if not space.lane_paused(lane)]
+    fresh = _take_turns(connection, now, lanes, quota) if quota > 0 and lanes else []
+    due = [*again, *fresh]
+    if due:
+        connection.execute(
+            update(calls)
+            .where(calls.c.id.in_([call.call_id for call in due]))
+            .values(published_at=now)
+        )
+    return [DueCall(call.call_id, call.group.replace(SEPARATOR, "/")) for call in due]
+
+
+def _take_turns(
+    connection: Connection, now: int, lanes: Sequence[str], quota: int
+) -> list[DueCall]:
+    # Where there are more lanes than places, chance decides who begins, so nobody always waits.
+    start = random.randrange(len(lanes))  # noqa: S311 - fairness, not secrecy
+    turns = [*lanes[start:], *lanes[:start]][:quota]
+    columns = []
+    left = quota
+    for position, lane in enumerate(turns):
+        share = -(-left // (len(turns) - position))
+        rows = connection.execute(
+            select(calls.c.id)
+            .where(text(_DUE), calls.c.lane == lane, calls.c.due_at <= now)
+            .order_by(calls.c.due_at)
+            .limit(share)
+        ).scalars()
+        column = [DueCall(call_id, lane) for call_id in rows]
+        left -= len(column)
+        columns.append(column)
+    return [call for call in chain.from_iterable(zip_longest(*columns)) if call is not None]
+
+
+def _orphans(now: int, republish_ms: int) -> Select[tuple[str, str]]:
+    """Calls whose attempt's lease is over and whose hint was not sent since."""
+    return (
+        select(calls.c.id, calls.c.lane)
+        .select_from(attempts.join(calls, attempts.c.call_id == calls.c.id))
+        .where(
+            text("attempts.status IN ('claimed', 'unknown')"),
+            attempts.c.lease_until <= now,
+            calls.c.status == CallStatus.DIALING.value,
+            or_(
+                calls.c.published_at.is_(None),
+                calls.c.published_at < attempts.c.lease_until,
+                calls.c.published_at <= now - republish_ms,
+            ),
+        )
+    )
+
+
+def _forgotten(now: int, republish_ms: int) -> Select[tuple[str, str]]:
+    """Calls published long ago that nobody claimed."""
+    return select(calls.c.id, calls.c.lane).where(
+        text("calls.status = 'queued' AND calls.published_at IS NOT NULL"),
+        calls.c.published_at <= now - republish_ms,
+    )

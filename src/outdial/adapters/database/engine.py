@@ -1,0 +1,89 @@
+"""Transactions: a unit of work is a plain synchronous function of a connection.
+
+No `await` fits into such a function, so no transaction can be open while the network is asked.
+It may be run more than once (a lost race, a group that failed), so it changes nothing but the
+database.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Table, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from outdial.errors import ConfigurationError
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+class Database(Protocol):
+    """SQLite or PostgreSQL. Both raise `Unavailable` when the database does not answer."""
+
+    @property
+    def url(self) -> str:
+        """Without its password."""
+        ...
+
+    async def transact(self, work: Work[T]) -> T:
+        """Run `work` in one transaction; its result is given after the commit."""
+        ...
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on a snapshot, without hindering writers."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and threads."""
+        ...
+
+
+def open_database(url: str, *, pool_size: int = 10) -> Database:
+    """Open by URL. Connects at the first use. `ConfigurationError` for a URL that is no such."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"OUTDIAL_DATABASE_URL is no database URL: {error}") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        from outdial.adapters.database.sqlite import SqliteDatabase  # noqa: PLC0415
+
+        if not parsed.database or parsed.database == ":memory:":
+            raise ConfigurationError(
+                "OUTDIAL_DATABASE_URL names no file; write sqlite:///PATH/outdial.db"
+            )
+        return SqliteDatabase(Path(parsed.database))
+    if backend in {"postgresql", "postgres"}:
+        from outdial.adapters.database.postgresql import PostgresDatabase  # noqa: PLC0415
+
+        return PostgresDatabase(parsed, pool_size)
+    raise ConfigurationError(
+        f"OUTDIAL_DATABASE_URL starts with {parsed.drivername}://; "
+        "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DB"
+    )
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """An INSERT that passes over rows whose key is there already."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+class Clock:
+    """The database's clock, in ms. `ahead` moves it, so that a test can let an hour pass."""
+
+    def __init__(self) -> None:
+        """In step with the database."""
+        self.ahead = 0
+
+    def now(self, connection: Connection) -> int:
+        """PostgreSQL's own clock; SQLite has none but the machine's."""
+        if connection.dialect.name == "postgresql":
+            moment = literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+            return int(connection.execute(select(moment)).scalar_one()) + self.ahead
+        return time.time_ns() // 1_000_000 + self.ahead

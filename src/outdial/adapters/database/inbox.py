@@ -1,0 +1,288 @@
+"""The inbox of provider events: `ports.inbox.Inbox` over the ledger's tables.
+
+Inbox row, transition and activity events are one commit. An event is skipped as repeated only
+when the very same bytes were processed before.
+"""
+
+import hashlib
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select, tuple_
+
+from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
+from outdial.adapters.database.recording import adopt, defer
+from outdial.adapters.database.tables import provider_events
+from outdial.adapters.database.transitions import Batch, LockedAttempt
+from outdial.adapters.database.workspace import deployment_of
+from outdial.core.call import (
+    Alarm,
+    AttemptStatus,
+    CallStatus,
+    HeardAnalyzed,
+    HeardEnded,
+    SecondCall,
+)
+from outdial.core.retell_events import ProviderEvent, parse
+from outdial.core.submission import Placed
+from outdial.errors import Poison
+from outdial.ports.inbox import Disposition, Incoming, StoredEvent, Taken
+
+_PAGE = 200
+#: Transcripts compress well even at the lowest level, which costs the least.
+_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event on its way into the ledger."""
+
+    id: str
+    incoming: Incoming
+    parsed: ProviderEvent
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Of two analyses of one attempt the greater wins."""
+        return self.parsed.event_timestamp, self.incoming.sha256
+
+
+class LedgerInbox:
+    """See `ports.inbox.Inbox`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Every method is one transaction."""
+        self._database = database
+        self._clock = clock
+
+    async def take(self, events: Sequence[Incoming]) -> list[Taken]:
+        """See the port."""
+        read = [_read(incoming) for incoming in events]
+
+        def work(connection: Connection) -> list[Taken]:
+            return _take(connection, self._clock.now(connection), read)
+
+        return await self._database.transact(work)
+
+    async def seen(self, retell_call_id: str, event: str, sha256: str) -> bool:
+        """See the port."""
+        wanted = select(provider_events.c.processed_at).where(
+            provider_events.c.id == _inbox_id(retell_call_id, event, sha256)
+        )
+
+        def look(connection: Connection) -> bool:
+            return connection.execute(wanted).scalar_one_or_none() is not None
+
+        return await self._database.read(look)
+
+    async def replay(self, event_ids: Sequence[str]) -> list[Taken]:
+        """See the port."""
+
+        def work(connection: Connection) -> list[Taken]:
+            rows = connection.execute(
+                select(provider_events).where(provider_events.c.id.in_(event_ids))
+            ).mappings()
+            stored = {row["id"]: _stored(row) for row in rows}
+            events = [stored[event_id] for event_id in event_ids if event_id in stored]
+            taking = _Taking(connection, self._clock.now(connection), events)
+            taken = [taking.apply(event) for event in events]
+            taking.flush()
+            return taken
+
+        return await self._database.transact(work)
+
+    async def stored(
+        self,
+        *,
+        call_id: str | None = None,
+        event: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> AsyncIterator[list[StoredEvent]]:
+        """See the port."""
+        table = provider_events.c
+        query = select(
+            table.id,
+            table.retell_call_id,
+            table.event,
+            table.received_at,
+            table.call_id,
+            table.disposition,
+        ).order_by(table.received_at, table.id)
+        if call_id is not None:
+            query = query.where(table.call_id == call_id)
+        if event is not None:
+            query = query.where(table.event == event)
+        if since is not None:
+            query = query.where(table.received_at >= since)
+        if until is not None:
+            query = query.where(table.received_at < until)
+        after: tuple[int, str] | None = None
+        while True:
+            page = query.limit(_PAGE)
+            if after is not None:
+                page = page.where(tuple_(table.received_at, table.id) > after)
+            rows = await self._database.read(lambda c, page=page: c.execute(page).all())
+            if not rows:
+                return
+            yield [
+                StoredEvent(
+                    row.id,
+                    row.retell_call_id,
+                    row.event,
+                    row.received_at,
+                    row.call_id,
+                    Disposition(row.disposition),
+                )
+                for row in rows
+            ]
+            after = (rows[-1].received_at, rows[-1].id)
+
+
+def _inbox_id(retell_call_id: str, event: str, sha256: str) -> str:
+    return hashlib.sha256(f"{retell_call_id}\n{event}\n{sha256}".encode()).hexdigest()[:32]
+
+
+def _read(incoming: Incoming) -> _Event:
+    try:
+        payload = orjson.loads(incoming.body)
+    except orjson.JSONDecodeError as error:
+        raise Poison(f"the webhook body is not JSON: {error}") from None
+    if not isinstance(payload, dict):
+        raise Poison("the webhook body is not a JSON object")
+    parsed = parse(payload)
+    return _Event(_inbox_id(parsed.retell_call_id, parsed.event, incoming.sha256), incoming, parsed)
+
+
+def _stored(row: Any) -> _Event:  # noqa: ANN401
+    incoming = Incoming(
+        body=zlib.decompress(row["body"]),
+        sha256=row["sha256"],
+        received_at=row["received_at"],
+        source=row["source"],
+    )
+    return _read(incoming)
+
+
+def _take(connection: Connection, now: int, events: Sequence[_Event]) -> list[Taken]:
+    taking = _Taking(connection, now, events)
+    fresh = taking.insert()
+    results = []
+    for event in events:
+        if event.id in fresh:
+            fresh.remove(event.id)
+            results.append(taking.apply(event))
+        else:
+            results.append(Taken(Disposition.REPEATED, taking.call_id(event)))
+    taking.flush()
+    return results
+
+
+class _Taking:
+    """One transaction of the inbox: the calls of its events are locked before anything else."""
+
+    def __init__(self, connection: Connection, now: int, events: Sequence[_Event]) -> None:
+        self._connection = connection
+        self._events = events
+        self._batch = Batch(deployment_of(connection), now)
+        ours = [event.parsed for event in events]
+        self._batch.lock_attempts(
+            connection,
+            {parsed.attempt_id for parsed in ours if self._may_be_ours(parsed)},
+            {parsed.retell_call_id for parsed in ours},
+        )
+
+    def _may_be_ours(self, parsed: ProviderEvent) -> bool:
+        return parsed.attempt_id is not None and parsed.deployment == self._batch.deployment
+
+    def _attempt(self, event: _Event) -> LockedAttempt | None:
+        parsed = event.parsed
+        known = self._batch.by_retell_id.get(parsed.retell_call_id)
+        if known is not None or not self._may_be_ours(parsed):
+            return known
+        return self._batch.attempts.get(parsed.attempt_id or "")
+
+    def call_id(self, event: _Event) -> str | None:
+        """The call an event is about; None for a foreign one."""
+        attempt = self._attempt(event)
+        return attempt.call.id if attempt is not None else None
+
+    def insert(self) -> set[str]:
+        """Keep the events; the ids of those that were not kept before."""
+        rows = {event.id: self._row(event) for event in self._events}
+        if not rows:
+            return set()
+        statement = insert_or_ignore(self._connection, provider_events).returning(
+            provider_events.c.id
+        )
+        return set(self._connection.execute(statement, list(rows.values())).scalars())
+
+    def _row(self, event: _Event) -> dict[str, Any]:
+        attempt = self._attempt(event)
+        return {
+            "id": event.id,
+            "retell_call_id": event.parsed.retell_call_id,
+            "event": event.parsed.event,
+            "sha256": event.incoming.sha256,
+            "event_timestamp": event.parsed.event_timestamp,
+            "body": zlib.compress(event.incoming.body, _LEVEL),
+            "source": event.incoming.source,
+            "received_at": event.incoming.received_at,
+            "processed_at": self._batch.now,
+            "disposition": (Disposition.FOREIGN if attempt is None else Disposition.APPLIED).value,
+            "call_id": attempt.call.id if attempt is not None else None,
+            "attempt_id": attempt.id if attempt is not None else None,
+        }
+
+    def apply(self, event: _Event) -> Taken:
+        """Decide on one event, in memory."""
+        attempt = self._attempt(event)
+        if attempt is None:
+            return Taken(Disposition.FOREIGN)
+        parsed = event.parsed
+        known = attempt.state["retell_call_id"]
+        if known is not None and known != parsed.retell_call_id:
+            self._batch.decide(attempt, SecondCall(), retell_call_id=parsed.retell_call_id)
+            return Taken(Disposition.APPLIED, attempt.call.id, Alarm.DUPLICATE_DIAL.value)
+        adopt(attempt, parsed.retell_call_id)
+        self._batch.by_retell_id[parsed.retell_call_id] = attempt
+        if isinstance(parsed.heard, HeardEnded | HeardAnalyzed) and attempt.state["line_open"]:
+            attempt.set(line_open=False)
+        was_lost = attempt.status is AttemptStatus.LOST
+        self._keep_details(attempt, event)
+        details = parsed.details
+        verdict = self._batch.decide(
+            attempt,
+            # An event that says nothing of the call's state still proves that Retell has it.
+            parsed.heard or Placed(parsed.retell_call_id),
+            started_at=parsed.started_at or parsed.event_timestamp or None,
+            ended_at=(details.ended_at if details else None) or parsed.event_timestamp or None,
+        )
+        if verdict.status is AttemptStatus.FAILED and verdict.call is CallStatus.QUEUED:
+            defer(self._batch, attempt)
+        if was_lost and verdict.status is not AttemptStatus.LOST:
+            attempt.set(provisional=False)
+        return Taken(
+            Disposition.APPLIED, attempt.call.id, verdict.alarm.value if verdict.alarm else None
+        )
+
+    def _keep_details(self, attempt: LockedAttempt, event: _Event) -> None:
+        details = event.parsed.details
+        if details is None:
+            return
+        state = attempt.state
+        in_force = (state["analysis_timestamp"] or 0, state["analysis_sha256"] or "")
+        if event.rank < in_force:
+            return
+        timestamp, sha256 = event.rank
+        attempt.set(analysis_timestamp=timestamp, analysis_sha256=sha256)
+        if details.ended_at is not None:
+            attempt.set(ended_at=details.ended_at)
+        attempt.details = details
+
+    def flush(self) -> None:
+        """Write what was decided."""
+        self._batch.flush(self._connection)

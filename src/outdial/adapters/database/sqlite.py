@@ -1,0 +1,213 @@
+"""SQLite: one thread writes, and takes all waiting units of work into one commit.
+
+A durable commit costs an fsync; grouping lets everybody who waits share it. Readers have
+connections of their own and, by WAL, hinder nobody.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from outdial.adapters.database.engine import Work
+from outdial.adapters.database.faults import DATABASE, translated
+from outdial.errors import Unavailable
+
+T = TypeVar("T")
+_GROUP = 256
+_READERS = 4
+#: Other processes (the command line) write as well; waiting for them is no fault.
+_BUSY_SECONDS = 30
+
+
+@dataclass(slots=True)
+class _Unit:
+    """A unit of work and who waits for it."""
+
+    work: Callable[[Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Any]"
+    result: Any = None
+    error: BaseException | None = None
+
+
+class SqliteDatabase:
+    """The database in a file; see `engine.Database`."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened before the first use."""
+        self._path = path
+        self._waiting: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._readers: ThreadPoolExecutor | None = None
+        self._read_engine: Engine | None = None
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """As configured; there is no password in it."""
+        return f"sqlite:///{self._path}"
+
+    async def transact(self, work: Work[T]) -> T:
+        """See `engine.Database.transact`."""
+        if self._closed:
+            raise Unavailable(DATABASE, "it was closed")
+        self._start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.put(_Unit(work, loop, future))
+        with translated():
+            return await future
+
+    async def read(self, work: Work[T]) -> T:
+        """See `engine.Database.read`."""
+        if self._readers is None:
+            self._readers = ThreadPoolExecutor(_READERS, "outdial-read")
+            self._read_engine = _engine(self._path, begin="BEGIN", pool_size=_READERS)
+        engine = self._read_engine
+
+        def run() -> T:
+            assert engine is not None  # noqa: S101 - made together with the pool
+            with engine.connect() as connection:
+                return work(connection)
+
+        with translated():
+            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def close(self) -> None:
+        """What waits is still written."""
+        self._closed = True
+        if self._thread is not None:
+            self._waiting.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+        if self._readers is not None:
+            self._readers.shutdown(wait=True)
+        if self._read_engine is not None:
+            self._read_engine.dispose()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._write, name="outdial-write", daemon=True
+                )
+                self._thread.start()
+
+    def _write(self) -> None:
+        engine = _engine(self._path, begin="BEGIN IMMEDIATE", pool_size=1)
+        while True:
+            group = self._next_group()
+            if not group:
+                break
+            _run_group(engine, group)
+            _answer(group)
+        engine.dispose()
+
+    def _next_group(self) -> list[_Unit]:
+        first = self._waiting.get()
+        group = [] if first is None else [first]
+        while group and len(group) < _GROUP:
+            try:
+                unit = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if unit is None:
+                self._waiting.put(None)
+                break
+            group.append(unit)
+        return group
+
+
+def _run_group(engine: Engine, group: list[_Unit]) -> None:
+    if len(group) > 1:
+        try:
+            with engine.begin() as connection:
+                for unit in group:
+                    _run_in_savepoint(connection, unit)
+        except (DBAPIError, OSError):
+            # The whole group is undone; each is owed an answer of its own.
+            pass
+        else:
+            return
+    for unit in group:
+        unit.error = None
+        try:
+            with engine.begin() as connection:
+                unit.result = unit.work(connection)
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for it
+            unit.error = error
+
+
+def _run_in_savepoint(connection: Connection, unit: _Unit) -> None:
+    connection.exec_driver_sql("SAVEPOINT unit")
+    try:
+        unit.result = unit.work(connection)
+    except (DBAPIError, OSError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for it
+        unit.error = error
+        connection.exec_driver_sql("ROLLBACK TO unit")
+    connection.exec_driver_sql("RELEASE unit")
+
+
+def _answer(group: list[_Unit]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Unit]] = {}
+    for unit in group:
+        by_loop.setdefault(unit.loop, []).append(unit)
+    for loop, units in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, units)
+
+
+def _resolve(units: list[_Unit]) -> None:
+    for unit in units:
+        if unit.future.done():
+            continue
+        if unit.error is not None:
+            unit.future.set_exception(unit.error)
+        else:
+            unit.future.set_result(unit.result)
+
+
+def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS},
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver must not open transactions by itself: `begin` below does.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-8000",
+            "journal_size_limit=67108864",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,102 @@
+"""The workspace row: who we are, the dial rate, the circuit, the lines; and the stop buttons."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from outdial.adapters.database.tables import attempts, pauses, workspace
+
+#: Separates tenant and campaign in a lane; in neither of them allowed.
+SEPARATOR = "\x1f"
+
+
+def lane_of(tenant: str, campaign: str | None) -> str:
+    """Whose turn a call waits for."""
+    return f"{tenant}{SEPARATOR}{campaign or ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the configuration allows: calls a second, calls at once."""
+
+    rate: float
+    lines: int
+
+    @property
+    def bucket(self) -> float:
+        """What the bucket holds: one second of dialing, and at least one call."""
+        return max(1.0, self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The row as read; `running` counts the attempts that hold a permit."""
+
+    deployment: str
+    tokens: float
+    tokens_at: int
+    circuit_reason: str | None
+    line_limit: int | None
+    line_offset: int
+    running: int
+    paused: frozenset[tuple[str, str]]
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing at all is dialed; None when something may be."""
+        if self.circuit_reason is not None:
+            return f"circuit open: {self.circuit_reason}"
+        return "paused" if ("", "") in self.paused else None
+
+    def lane_paused(self, lane: str) -> bool:
+        """Whether a stop button holds this lane."""
+        tenant, _, campaign = lane.partition(SEPARATOR)
+        return bool(
+            self.paused
+            and self.paused & {("", ""), (tenant, ""), ("", campaign), (tenant, campaign)}
+        )
+
+    def refilled(self, limits: Limits, now: int) -> "Workspace":
+        """The bucket as it is now. A clock that went back adds nothing."""
+        gained = max(0, now - self.tokens_at) / 1000 * limits.rate
+        return replace(self, tokens=min(limits.bucket, self.tokens + gained), tokens_at=now)
+
+    def free_lines(self, limits: Limits) -> int:
+        """Lines nobody uses, by our count as the platform corrected it."""
+        limit = limits.lines if self.line_limit is None else min(limits.lines, self.line_limit)
+        return max(0, limit - max(0, self.running + self.line_offset))
+
+
+def read_workspace(connection: Connection, *, lock: bool) -> Workspace:
+    """Read the row, locked where permits are taken; the count is of the same moment."""
+    running = select(func.count()).where(attempts.c.line_open).scalar_subquery()
+    statement = select(workspace, running.label("running"))
+    if lock:
+        # The count must see what the transaction before us did, so the lock comes first.
+        connection.execute(select(workspace.c.id).with_for_update())
+    row = connection.execute(statement).one()
+    paused = frozenset((pause.tenant, pause.campaign) for pause in connection.execute(_PAUSES))
+    return Workspace(
+        deployment=row.deployment,
+        tokens=row.tokens,
+        tokens_at=row.tokens_at,
+        circuit_reason=row.circuit_reason,
+        line_limit=row.line_limit,
+        line_offset=row.line_offset,
+        running=row.running,
+        paused=paused,
+    )
+
+
+_PAUSES = select(pauses.c.tenant, pauses.c.campaign)
+
+
+def deployment_of(connection: Connection) -> str:
+    """The deployment's id, made at the first `db upgrade`."""
+    return str(connection.execute(select(workspace.c.deployment)).scalar_one())
+
+
+def write_workspace(connection: Connection, **values: Any) -> None:  # noqa: ANN401
+    """Change the row."""
+    connection.execute(update(workspace).values(**values))
