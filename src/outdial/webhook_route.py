@@ -9,7 +9,12 @@ import base64
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.routing import Route
+
 from outdial.errors import Unavailable
+from outdial.http_common.operations import operations_routes
+from outdial.http_common.problems import install
 from outdial.ports.parking import Parking
 from outdial.ports.queue import Outgoing, Queue
 from outdial.webhook_lambda import (
@@ -31,8 +36,16 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 
+def webhook_app(keys: Sequence[str], queue: Queue, parking: Parking) -> Starlette:
+    """What `serve webhook` serves: the route, health and metrics."""
+    route = Route(PATH, WebhookRoute(keys, queue, parking), methods=["POST"])
+    app = Starlette(routes=[route, *operations_routes({"event queue": queue.depth})])
+    install(app)
+    return app
+
+
 class WebhookRoute:
-    """An ASGI application for `POST /webhooks/retell`; path and method are its router's."""
+    """The ASGI application behind `POST /webhooks/retell`; path and method are its router's."""
 
     def __init__(
         self,
