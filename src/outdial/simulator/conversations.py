@@ -195,15 +195,12 @@ _CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A transcript in Retell's three forms, and what an analysis would find in it."""
+    """A transcript in Retell's three forms."""
 
     transcript: str
     utterances: list[dict[str, object]]
     """`transcript_object`: role, content, words with their seconds in the call."""
     with_tool_calls: list[dict[str, object]]
-    summary: str
-    slot: str | None
-    turns: int
 
 
 def cast(dice: int, variables: dict[str, str]) -> dict[str, str]:
@@ -259,9 +256,6 @@ def converse(
         ),
         utterances=utterances,
         with_tool_calls=with_tools,
-        summary=summarise(plot, told),
-        slot=slot_of(plot, told),
-        turns=len(script),
     )
 
 

@@ -1,5 +1,6 @@
-"""Retell's call object, and the webhook envelopes around it, as RETELL's own SDK types them."""
+"""Retell's call object, and the webhook envelopes around it, as its own SDK types them."""
 
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -143,16 +144,25 @@ def _tell_end(
     told["latency"] = _latency(call)
     told["llm_token_usage"] = {"average": 1180, "num_requests": 3, "values": [1090, 1180, 1270]}
     if transcripts:
-        said = converse(
-            call.dice,
-            call.plot,
-            call.talk_ms,
-            variables_of(call),
-            extras.get("transcript_bytes", 0),
-        )
-        told["transcript"] = said.transcript
-        told["transcript_object"] = said.utterances
-        told["transcript_with_tool_calls"] = said.with_tool_calls
+        size = extras.get("transcript_bytes", 0)
+        # A long one is not kept: hundreds of them would be gigabytes.
+        say = _say.__wrapped__ if size else _say
+        said = say(call.dice, call.plot, call.talk_ms, call.variables, size)
+        names = ("transcript", "transcript_object", "transcript_with_tool_calls")
+        told.update(zip(names, map(orjson.Fragment, said), strict=True))
+
+
+@lru_cache(maxsize=512)
+def _say(
+    dice: int, plot: str, talk_ms: int, variables: bytes | None, size: int
+) -> tuple[bytes, bytes, bytes]:
+    """The three forms of a transcript as JSON; told twice within seconds, so kept that long."""
+    said = converse(dice, plot, talk_ms, orjson.loads(variables) if variables else {}, size)
+    return (
+        orjson.dumps(said.transcript),
+        orjson.dumps(said.utterances),
+        orjson.dumps(said.with_tool_calls),
+    )
 
 
 def _cost(call: Call) -> dict[str, Any]:
