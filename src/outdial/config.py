@@ -29,8 +29,8 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".outdial"), description="Folder of the embedded state.")
     database_url: SecretStr | None = Field(
         None,
-        description="Operational database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DB`. "
-        "By default SQLite in the home folder.",
+        description="Operational database: `sqlite:///PATH` or "
+        "`postgresql://USER:PASSWORD@HOST/DB`. By default SQLite in the home folder.",
     )
     call_queue_url: str | None = Field(
         None, description="Queue of due calls. By default embedded, in the home folder."

@@ -25,7 +25,7 @@ class Retryable(OutdialError):  # noqa: N818 - the three verdicts are the field'
 
 
 class Unavailable(Retryable):
-    """A dependency does not answer. `dependency` names it: 'database', 'call queue', …"""
+    """A dependency (`dependency` names it: 'database', 'call queue', …) does not answer."""
 
     def __init__(self, dependency: str, detail: str) -> None:
         """`detail` is one line and holds no secret."""
