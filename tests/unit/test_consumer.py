@@ -1,7 +1,7 @@
 """The loop between a queue and a stage, on the memory queue and on the real one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class WatchedQueue:
         self.asked: list[int] = []
         self.receiving = asyncio.Event()
         self.failures: list[Exception] = []
+        self.delete_failures: list[Exception] = []
 
     @property
     def name(self) -> str:
@@ -52,7 +53,9 @@ class WatchedQueue:
         return await self.inner.receive(limit, wait, visibility)
 
     async def delete(self, messages: Sequence[Received]) -> None:
-        """Pass on."""
+        """Fail as told, else pass on."""
+        if self.delete_failures:
+            raise self.delete_failures.pop(0)
         await self.inner.delete(messages)
         if messages:
             self.acts.put_nowait(("delete", [each.body for each in messages], None))
@@ -87,6 +90,13 @@ class WatchedQueue:
         """What the consumer did next."""
         async with asyncio.timeout(5):
             return await self.acts.get()
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is logged; rendering tracebacks would be the slowest part of these tests."""
+    with capture_logs() as captured:
+        yield captured
 
 
 @pytest.fixture(params=queues.ALL, ids=lambda adapter: adapter.__name__)
@@ -221,7 +231,9 @@ async def test_gives_a_whole_batch_back_when_it_is_retryable(queue: WatchedQueue
     assert (act, sorted(bodies), seconds) == ("visible", ["a", "b"], 0.5)
 
 
-async def test_tries_a_failed_batch_one_by_one(queue: WatchedQueue) -> None:
+async def test_tries_a_failed_batch_one_by_one(
+    queue: WatchedQueue, logs: list[MutableMapping[str, Any]]
+) -> None:
     """A fault in a batch costs only the message that causes it."""
     await send(queue, "a", "bad", "c")
     sizes: list[int] = []
@@ -233,9 +245,8 @@ async def test_tries_a_failed_batch_one_by_one(queue: WatchedQueue) -> None:
         return [None] * len(messages)
 
     consumer = Consumer(queue, handle, stage="s", rules=Rules(), draw=lambda: 1.0)
-    with capture_logs() as logs:
-        async with running(consumer):
-            acts = [await queue.act(), await queue.act()]
+    async with running(consumer):
+        acts = [await queue.act(), await queue.act()]
     assert sorted(acts) == [("delete", ["a", "c"], None), ("visible", ["bad"], 1.0)]
     assert sizes == [3, 1, 1, 1]
     (fault,) = [each for each in logs if each["event"] == "unexpected"]
@@ -363,19 +374,18 @@ async def test_waits_for_a_queue_that_is_down(queue: WatchedQueue) -> None:
     assert states == ["waiting"] * 3
 
 
-async def test_halts_on_a_run_of_poison(queue: WatchedQueue) -> None:
+async def test_halts_on_a_run_of_poison(
+    queue: WatchedQueue, logs: list[MutableMapping[str, Any]]
+) -> None:
     """A run of poison stops it: no more than the run is dead-lettered, and that is an alarm."""
     await send(queue, *map(str, range(30)))
     rules = Rules(backoff=Backoff(base=0), poison_run=15)
-    with capture_logs() as logs:
-        async with running(
-            Consumer(queue, saying(Poison("bad")), stage="s", rules=rules)
-        ) as consumer:
-            await until(lambda: consumer.counters.dead == 15)
-            await until(lambda: consumer.in_hand == 0)
-            assert consumer.state.name == "halted"
-            assert "15 messages" in consumer.state.detail
-            depth = await queue.depth()
+    async with running(Consumer(queue, saying(Poison("bad")), stage="s", rules=rules)) as consumer:
+        await until(lambda: consumer.counters.dead == 15)
+        await until(lambda: consumer.in_hand == 0)
+        assert consumer.state.name == "halted"
+        assert "15 messages" in consumer.state.detail
+        depth = await queue.depth()
     assert (depth.dead, depth.visible) == (15, 15)
     assert [each["log_level"] for each in logs if each["event"] == "halted"] == ["critical"]
 
@@ -560,3 +570,40 @@ async def test_stops_at_once_while_it_waits_for_messages(queue: WatchedQueue) ->
         await task
     await send(queue, "a")
     assert (await queue.depth()).visible == 1
+
+
+async def test_takes_nothing_on_while_halted(queue: WatchedQueue) -> None:
+    """What a long poll that was under way still brings is given back unseen."""
+    await send(queue, "bad")
+    seen: list[str] = []
+    polling = asyncio.Event()
+
+    async def handle(messages: Sequence[Received]) -> Sequence[Verdict]:
+        seen.extend(each.body for each in messages)
+        await polling.wait()
+        return [Poison("bad")] * len(messages)
+
+    consumer = Consumer(queue, handle, stage="s", concurrency=2, rules=Rules(poison_run=1))
+    async with running(consumer):
+        await until(lambda: len(queue.asked) == 2)
+        polling.set()
+        assert (await queue.act())[0] == "dead"
+        await send(queue, "good")
+        assert await queue.act() == ("visible", ["good"], 0)
+        consumer.resume()
+    assert seen[0] == "bad"
+
+
+@pytest.mark.parametrize("error", [Unavailable("call queue", "locked"), OSError()])
+async def test_outlives_a_queue_that_does_not_acknowledge(
+    queue: WatchedQueue, error: Exception, logs: list[MutableMapping[str, Any]]
+) -> None:
+    """A message that could not be deleted comes back by its timeout, and is not counted done."""
+    queue.delete_failures = [error]
+    await send(queue, "a")
+    consumer = Consumer(queue, saying(None), stage="s", visibility=1, rules=AT_ONCE)
+    async with running(consumer):
+        await until(lambda: any(each["event"] == "unsettled" for each in logs))
+        assert consumer.counters.done == 0
+        await queue.advance(1.1)
+        assert await queue.act() == ("delete", ["a"], None)

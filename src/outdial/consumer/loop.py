@@ -1,90 +1,27 @@
-"""The one loop between a queue and a stage: the class of an error decides what a message does.
+"""The loop: receive, have judged, settle; wait while a dependency is down."""
 
-    handled, or AlreadyDone   deleted
-    Retry, Retryable          given back, for a time that grows with its receive count
-    Unavailable               likewise, and nothing is received until the dependency answers
-    Poison                    dead-lettered with its reason; a run of them halts the consumer
-    anything else             our own fault: logged, tried alone, tried again, at last dead-lettered
-
-Delivery is at least once: a handler must bear the same message again, also at the same time.
-"""
-
-# ruff: noqa: BLE001 - no fault of a handler may end the loop; nowhere else is Exception caught
+# ruff: noqa: BLE001 - whatever a limit, a probe or a queue raises, the loop goes on
 
 import asyncio
 import random
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal
 
 import structlog
 
-from outdial.core.retry import Backoff
-from outdial.errors import AlreadyDone, OutdialError, Poison, Retryable, Unavailable
+from outdial.consumer.judge import Judge
+from outdial.consumer.terms import Counters, Handle, Retry, Rules, State, StateName, Verdict
+from outdial.errors import AlreadyDone, Poison, Unavailable
 from outdial.ports.queue import MAX_BATCH, MAX_VISIBILITY, Queue, Received
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The verdict on a message that is to come again `after` seconds, twelve hours at most."""
-
-    after: float
-
-
-#: What a handler says of one message; None is done.
-Verdict = Retry | OutdialError | None
-#: Takes a batch, gives a verdict a message, in order; or raises what holds for all of them.
-Handle = Callable[[Sequence[Received]], Awaitable[Sequence[Verdict]]]
-
-
-_MESSAGES = Backoff(base=1.0, ceiling=300.0)
-_PROBES = Backoff(base=0.5, ceiling=30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """When the consumer gives up, and how it waits. Times in seconds.
-
-    `backoff` is for messages and `probing` for a dependency that is down. `poison_run`: dead
-    letters in a row, without one success, that halt it. `unexpected_receives`: after so many a
-    message that fails by a fault of ours is dead-lettered. `idle`: between two looks at a limit
-    of 0. `wait`: of one long poll.
-    """
-
-    backoff: Backoff = _MESSAGES
-    probing: Backoff = _PROBES
-    poison_run: int = 20
-    unexpected_receives: int = 20
-    idle: float = 0.1
-    wait: float = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a consumer is about; `since` in ms since the epoch, `detail` names the cause."""
-
-    name: Literal["running", "waiting", "halted", "stopped"]
-    since: int
-    detail: str = ""
-
-
-@dataclass(slots=True)
-class Counters:
-    """Messages since the start."""
-
-    received: int = 0
-    done: int = 0
-    retried: int = 0
-    dead: int = 0
-
-
 async def _no_limit() -> int:
-    return MAX_BATCH
+    return sys.maxsize
 
 
 class Consumer:
@@ -114,7 +51,6 @@ class Consumer:
         self.stage = stage
         self.counters = Counters()
         self._queue = queue
-        self._handle = handle
         self._limit = limit
         self._batch = batch
         self._visibility = visibility
@@ -124,6 +60,7 @@ class Consumer:
         self._draw = draw
         self._state = State("stopped", clock())
         self._log = log.bind(stage=stage, queue=queue.name)
+        self._verdicts_on = Judge(handle, self._rules.unexpected_receives, self._log)
         self._slots = asyncio.Semaphore(concurrency)
         self._in_hand: dict[asyncio.Task[None], Sequence[Received]] = {}
         self._intake: asyncio.Task[None] | None = None
@@ -268,7 +205,7 @@ class Consumer:
     async def _work(self, messages: Sequence[Received]) -> None:
         renewal = asyncio.create_task(self._renew(messages))
         try:
-            verdicts = await self._judge(messages)
+            verdicts = await self._verdicts_on(messages)
             renewal.cancel()
             await self._settle(messages, verdicts)
         except Unavailable as error:
@@ -284,41 +221,6 @@ class Consumer:
             await asyncio.sleep(self._visibility / 2)
             with suppress(Unavailable):
                 await self._queue.change_visibility(messages, self._visibility)
-
-    async def _judge(self, messages: Sequence[Received]) -> Sequence[Verdict]:
-        """The handler's verdicts; what it raises for many is asked for one by one."""
-        try:
-            verdicts = await self._handle(messages)
-            if len(verdicts) != len(messages):
-                raise ValueError(f"{len(verdicts)} verdicts on {len(messages)} messages")  # noqa: TRY301
-        except Retryable as error:
-            return [error] * len(messages)
-        except Exception as error:
-            if len(messages) > 1:
-                self._log.warning("batch_failed", size=len(messages), cause=type(error).__name__)
-                return await self._judge_singly(messages)
-            return [self._judge_fault(messages[0], error)]
-        return verdicts
-
-    async def _judge_singly(self, messages: Sequence[Received]) -> Sequence[Verdict]:
-        verdicts: list[Verdict] = []
-        for message in messages:
-            verdicts += await self._judge([message])
-            last = verdicts[-1]
-            if isinstance(last, Unavailable):
-                # The others would only find the same dependency down.
-                return verdicts + [last] * (len(messages) - len(verdicts))
-        return verdicts
-
-    def _judge_fault(self, message: Received, error: Exception) -> Verdict:
-        if isinstance(error, (Poison, AlreadyDone)):
-            return error
-        self._log.error(
-            "unexpected", id=message.id, receive_count=message.receive_count, exc_info=error
-        )
-        if message.receive_count >= self._rules.unexpected_receives:
-            return Poison(f"unexpected {type(error).__name__}")
-        return Retryable(type(error).__name__)
 
     # Settling
 
@@ -413,9 +315,7 @@ class Consumer:
             self._log.info("recovered", dependency=self._state.detail)
             self._turn_to("running")
 
-    def _turn_to(
-        self, name: Literal["running", "waiting", "halted", "stopped"], detail: str = ""
-    ) -> None:
+    def _turn_to(self, name: StateName, detail: str = "") -> None:
         """Enter a state; `since` stays where it is the same."""
         if (self._state.name, self._state.detail) != (name, detail):
             self._state = State(name, self._clock(), detail)
