@@ -53,6 +53,15 @@ class KeyConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUse:
+    """The call an idempotency key stands for, and the hash of the request that made it."""
+
+    call_id: str
+    status: CallStatus
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """One attempt as `GET /v1/calls/{id}` shows it."""
 
@@ -144,8 +153,13 @@ class Intake(Protocol):
         """Store calls in one commit, an answer each in their order.
 
         With `publish`, due ones are marked as published in the same commit: the caller must
-        send their hints next, or `unpublish` them.
+        send their hints next, or `unpublish` them. A key may come twice in `calls`: the later
+        one repeats the first.
         """
+        ...
+
+    async def key_use(self, tenant: str, idempotency_key: str) -> KeyUse | None:
+        """What a key stands for; None where it is free."""
         ...
 
     async def unpublish(self, call_ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Table, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -84,6 +84,8 @@ class Clock:
     def now(self, connection: Connection) -> int:
         """PostgreSQL's own clock; SQLite has none but the machine's."""
         if connection.dialect.name == "postgresql":
-            moment = literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+            moment: ColumnElement[int] = literal_column(
+                "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+            )
             return int(connection.execute(select(moment)).scalar_one()) + self.ahead
         return time.time_ns() // 1_000_000 + self.ahead

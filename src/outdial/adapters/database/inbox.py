@@ -8,10 +8,11 @@ import hashlib
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, Row, Select, select, tuple_
 
 from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
 from outdial.adapters.database.recording import adopt, defer
@@ -26,6 +27,7 @@ from outdial.core.call import (
     HeardEnded,
     SecondCall,
 )
+from outdial.core.lenient_json import decode_object
 from outdial.core.retell_events import ProviderEvent, parse
 from outdial.core.submission import Placed
 from outdial.errors import Poison
@@ -125,7 +127,7 @@ class LedgerInbox:
             page = query.limit(_PAGE)
             if after is not None:
                 page = page.where(tuple_(table.received_at, table.id) > after)
-            rows = await self._database.read(lambda c, page=page: c.execute(page).all())
+            rows = await self._database.read(partial(_rows, page))
             if not rows:
                 return
             yield [
@@ -142,15 +144,21 @@ class LedgerInbox:
             after = (rows[-1].received_at, rows[-1].id)
 
 
+def _rows(page: Select[Any], connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(page).all()
+
+
 def _inbox_id(retell_call_id: str, event: str, sha256: str) -> str:
     return hashlib.sha256(f"{retell_call_id}\n{event}\n{sha256}".encode()).hexdigest()[:32]
 
 
 def _read(incoming: Incoming) -> _Event:
+    payload: dict[str, Any] | None
     try:
         payload = orjson.loads(incoming.body)
-    except orjson.JSONDecodeError as error:
-        raise Poison(f"the webhook body is not JSON: {error}") from None
+    except orjson.JSONDecodeError:
+        # The strict reader is the fast one; what it refuses may still be an event.
+        payload = decode_object(incoming.body)
     if not isinstance(payload, dict):
         raise Poison("the webhook body is not a JSON object")
     parsed = parse(payload)
@@ -191,7 +199,7 @@ class _Taking:
         ours = [event.parsed for event in events]
         self._batch.lock_attempts(
             connection,
-            {parsed.attempt_id for parsed in ours if self._may_be_ours(parsed)},
+            {parsed.attempt_id or "" for parsed in ours if self._may_be_ours(parsed)},
             {parsed.retell_call_id for parsed in ours},
         )
 

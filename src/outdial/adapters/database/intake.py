@@ -18,6 +18,7 @@ from outdial.ports.intake import (
     CallRecord,
     CancelOutcome,
     KeyConflict,
+    KeyUse,
     NewCall,
     Pause,
 )
@@ -45,6 +46,20 @@ class LedgerIntake:
             return _accept(connection, self._clock.now(connection), new_calls, publish=publish)
 
         return await self._database.transact(work)
+
+    async def key_use(self, tenant: str, idempotency_key: str) -> KeyUse | None:
+        """See the port."""
+        wanted = (tenant, idempotency_key)
+
+        def look(connection: Connection) -> KeyUse | None:
+            owners: dict[tuple[str, str | None], _Owner] = {}
+            _owners(connection, [wanted], self._clock.now(connection) - KEY_LIFETIME_MS, owners)
+            owner = owners.get(wanted)
+            if owner is None:
+                return None
+            return KeyUse(owner.call_id, owner.status, owner.request_hash)
+
+        return await self._database.read(look)
 
     async def unpublish(self, call_ids: Sequence[str]) -> None:
         """See the port."""

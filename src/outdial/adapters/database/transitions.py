@@ -284,7 +284,7 @@ class Batch:
         if attempt.state["retell_call_id"] is not None:
             self.by_retell_id[attempt.state["retell_call_id"]] = attempt
 
-    def decide(
+    def decide(  # noqa: PLR0913 - what a message may say besides its event, by name
         self,
         attempt: LockedAttempt,
         event: AttemptEvent,
@@ -308,7 +308,14 @@ class Batch:
         if verdict.reason is not None:
             call.set(reason=verdict.reason, message=message)
         for kind in verdict.tell:
-            self._tell_of_attempt(attempt, kind, started_at, ended_at, verdict.reason, message)
+            self._tell_of_attempt(
+                attempt,
+                kind,
+                started_at=started_at,
+                ended_at=ended_at,
+                reason=verdict.reason,
+                message=message,
+            )
         if verdict.alarm is not None:
             self._raise(attempt, verdict.alarm, retell_call_id)
         return verdict
@@ -320,7 +327,7 @@ class Batch:
         if verdict.status is not call.status:
             call.set(status=verdict.status.value, reason=verdict.reason, message=message)
         for kind in verdict.tell:
-            self._tell(call, None, kind, self.now, verdict.reason, message)
+            self._tell(call, None, kind, at=self.now, reason=verdict.reason, message=message)
 
     def _raise(self, attempt: LockedAttempt, kind: Alarm, retell_call_id: str | None) -> None:
         about = retell_call_id or attempt.state["retell_call_id"]
@@ -373,6 +380,7 @@ class Batch:
         self,
         attempt: LockedAttempt,
         kind: ActivityType,
+        *,
         started_at: int | None,
         ended_at: int | None,
         reason: str | None,
@@ -391,15 +399,16 @@ class Batch:
                 at = ended_at or at
                 attempt.set(told_end=True, ended_at=at)
             case ActivityType.NOT_PLACED:
-                self._tell(call, None, kind, at, reason, message)
+                self._tell(call, None, kind, at=at, reason=reason, message=message)
                 return
-        self._tell(call, attempt, kind, at, reason, message)
+        self._tell(call, attempt, kind, at=at, reason=reason, message=message)
 
     def _tell(  # noqa: PLR0913 - each is a fact of the event
         self,
         call: LockedCall,
         attempt: LockedAttempt | None,
         kind: ActivityType,
+        *,
         at: int,
         reason: str | None,
         message: str | None,

@@ -1,0 +1,77 @@
+"""One claim, one dial: when to ask Retell, for how long, and when to look first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from outdial.core.submission import Placed, Submission, Throttled, Unanswered
+from outdial.errors import Unavailable
+from outdial.ports.dialing import Answer, Claim, Dialing
+from outdial.ports.platform import VoicePlatform
+from outdial.telemetry import DIALS
+
+
+@dataclass(frozen=True, slots=True)
+class DialTimes:
+    """In seconds. A submission takes `timeout` at most, and begins with half the lease left."""
+
+    lease: float
+    timeout: float
+
+
+class Dialer:
+    """Submits attempts. Never raises but for being cancelled: every doubt is an answer."""
+
+    def __init__(
+        self,
+        dialing: Dialing,
+        platform: VoicePlatform,
+        times: DialTimes,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` in seconds, monotonic."""
+        self._dialing = dialing
+        self._platform = platform
+        self._times = times
+        self._clock = clock
+
+    async def dial(self, claim: Claim, claimed_at: float) -> list[Answer]:
+        """Submit, or find, the attempt; `claimed_at`: just before the claim was asked for.
+
+        Several answers only where Retell has several calls of one attempt.
+        """
+        if claim.look_up_first:
+            submissions = await self._look_up(claim)
+        elif self._too_late(claim, claimed_at):
+            # Certainly not submitted: nothing is known to be doubtful.
+            submissions = [Throttled("the worker was too slow to submit within its lease")]
+        else:
+            submissions = [await self._platform.submit(claim.body, self._times.timeout)]
+        for submission in submissions:
+            DIALS.labels(result=type(submission).__name__.lower()).inc()
+        return [
+            Answer(claim.call_id, claim.attempt_id, claim.lease_token, submission)
+            for submission in submissions
+        ]
+
+    def _too_late(self, claim: Claim, since: float) -> bool:
+        used = self._clock() - since
+        return used > self._times.lease / 2 or used * 1000 > claim.submit_ms
+
+    async def _look_up(self, claim: Claim) -> list[Submission]:
+        """An earlier owner may have dialed: ask for the attempt before dialing it again."""
+        try:
+            found = await self._platform.find_attempt(claim.attempt_id)
+        except Unavailable as error:
+            return [Unanswered(f"could not be looked up: {error}")]
+        if found:
+            return [Placed(retell_call_id) for retell_call_id in found]
+        if claim.submit_ms <= 0:
+            return [Unanswered("not found at Retell, and the time to submit it again is over")]
+        asked_at = self._clock()
+        try:
+            allowed = await self._dialing.may_submit_again(claim)
+        except Unavailable as error:
+            return [Unanswered(f"not found at Retell, and not submitted again: {error}")]
+        if not allowed or self._too_late(claim, asked_at):
+            return [Unanswered("not found at Retell; waits to be submitted again")]
+        return [await self._platform.submit(claim.body, self._times.timeout)]

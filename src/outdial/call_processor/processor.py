@@ -1,0 +1,138 @@
+"""The stage: from a hint in the queue to an answer in the ledger."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from outdial.call_processor.dialer import Dialer, DialTimes
+from outdial.call_processor.gauge import Gauge
+from outdial.call_processor.recorder import Recorder
+from outdial.consumer import Consumer, Retry, Verdict
+from outdial.core.messages import MalformedMessageError, decode_call_hint
+from outdial.errors import Poison, Unavailable
+from outdial.ports.dialing import Claim, Dialing, NotClaimed
+from outdial.ports.platform import VoicePlatform
+from outdial.ports.queue import Queue, Received
+from outdial.telemetry import PERMITS_FREE
+
+__all__ = ["CallProcessor", "DialTimes"]
+
+#: Hints taken and claimed in one transaction.
+BATCH = 50
+#: Batches in hand at once; the permits are the real limit, and a slow answer must not use them up.
+CONCURRENCY = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class CallProcessor:
+    """Dials due calls, as many as permits allow."""
+
+    def __init__(
+        self,
+        dialing: Dialing,
+        platform: VoicePlatform,
+        queue: Queue,
+        times: DialTimes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` in seconds, monotonic: this worker's own."""
+        self._dialing = dialing
+        self._clock = clock
+        self._recorder = Recorder(dialing, platform)
+        self._dialer = Dialer(dialing, platform, times, clock)
+        self._gauge = Gauge(dialing, platform)
+        #: Hints received and not yet claimed: each may take a permit that still looks free.
+        self._received = 0
+        self._stopped_because: str | None = None
+        self.consumer = Consumer(
+            queue,
+            self._handle,
+            stage="call-processor",
+            limit=self._limit,
+            concurrency=CONCURRENCY,
+            batch=BATCH,
+            visibility=max(30.0, times.lease),
+            probe=self._probe,
+        )
+
+    async def run(self) -> None:
+        """Dial until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            recording = tasks.create_task(self._recorder.run())
+            gauging = tasks.create_task(self._gauge.run())
+            try:
+                await self.consumer.run()
+            finally:
+                gauging.cancel()
+                recording.cancel()
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Take no more hints; what is being submitted gets `grace` seconds for its answer."""
+        await self.consumer.stop(grace)
+
+    async def ready(self) -> None:
+        """Raise where no call can be dialed now, saying why."""
+        state = self.consumer.state
+        if state.name in {"waiting", "halted"}:
+            raise Unavailable("call processor", f"{state.name}: {state.detail}")
+        permits = await self._dialing.permits()
+        if permits.stopped is not None and permits.stopped.startswith("circuit"):
+            raise Unavailable("Retell workspace", permits.stopped)
+
+    async def _probe(self) -> None:
+        await self._dialing.permits()
+
+    async def _limit(self) -> int:
+        permits = await self._dialing.permits()
+        PERMITS_FREE.set(permits.free)
+        if permits.stopped != self._stopped_because:
+            self._stopped_because = permits.stopped
+            log.warning("dialing", stopped=permits.stopped)
+        free = permits.free - self._received
+        if free < 1 and permits.stopped is None:
+            # The next token comes by the clock; asking the database every moment finds none.
+            await asyncio.sleep(min(permits.wait_ms, 1000) / 1000)
+        return max(0, free)
+
+    async def _handle(self, messages: Sequence[Received]) -> Sequence[Verdict]:
+        hints: dict[str, str] = {}
+        poison: dict[str, Poison] = {}
+        for message in messages:
+            try:
+                hints[message.id] = decode_call_hint(message.body).call_id
+            except MalformedMessageError as error:
+                poison[message.id] = Poison(f"no call message: {error}")
+        verdicts = await self._dial(list(dict.fromkeys(hints.values())))
+        return [poison.get(m.id) or verdicts[hints[m.id]] for m in messages]
+
+    async def _dial(self, call_ids: Sequence[str]) -> dict[str, Verdict]:
+        if not call_ids:
+            return {}
+        self._received += len(call_ids)
+        try:
+            asked_at = self._clock()
+            answers = await self._dialing.claim(call_ids)
+        finally:
+            self._received -= len(call_ids)
+        claims = [answer for answer in answers if isinstance(answer, Claim)]
+        verdicts: dict[str, Verdict] = {}
+        for answer in answers:
+            if isinstance(answer, NotClaimed) and answer.retry_ms is not None:
+                verdicts[answer.call_id] = Retry(answer.retry_ms / 1000)
+            else:
+                verdicts[answer.call_id] = None
+        await asyncio.gather(*(self._carry_out(claim, asked_at) for claim in claims))
+        return verdicts
+
+    async def _carry_out(self, claim: Claim, claimed_at: float) -> None:
+        try:
+            answers = await self._dialer.dial(claim, claimed_at)
+        except asyncio.CancelledError:
+            # Stopped while Retell was being asked. The lease passes on by itself; the next owner
+            # looks the attempt up before anything else.
+            log.info("interrupted", call_id=claim.call_id, attempt_id=claim.attempt_id)
+            raise
+        await self._recorder.record(answers)
