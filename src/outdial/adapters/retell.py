@@ -194,7 +194,8 @@ class RetellPlatform:
             raise Unavailable("Retell", f"no answer within {_PATIENCE:g} s") from None
         except APIStatusError as error:
             message = _retells_message(error.response)
-            if message is not None and error.status_code in unless:
+            # A 404 is anybody's: taken for Retell's, it would make calls vanish.
+            if error.status_code in unless and (error.status_code != 404 or message is not None):
                 return None
             raise Unavailable("Retell", self._told(error.status_code, message)) from None
         except (RetellError, OSError, TypeError, ValueError) as error:
@@ -237,9 +238,9 @@ def _client(api_key: str, base_url: str, max_connections: int) -> "AsyncRetell":
 def _retells_message(response: "httpx.Response") -> str | None:
     """The text of an error of Retell's form; None where the answer is somebody else's."""
     told = decode_object(response.content)
-    if told is None or "message" not in told:
+    if told is None or told.get("status") != "error":
         return None
-    message = told["message"]
+    message = told.get("message", "")
     return message if isinstance(message, str) else json.dumps(message)
 
 
