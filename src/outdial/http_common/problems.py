@@ -126,6 +126,7 @@ _WORDS = {
     "extra_forbidden": "is not a known field",
     "string_type": "must be a string",
     "dict_type": "must be an object",
+    "model_type": "must be an object",
 }
 
 

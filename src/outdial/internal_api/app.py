@@ -1,0 +1,202 @@
+"""The Voice API put together."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from outdial.http_common.auth import Authentication
+from outdial.http_common.bodies import json_response
+from outdial.http_common.docs_page import docs_page
+from outdial.http_common.operations import Check, operations_routes
+from outdial.http_common.problems import install
+from outdial.http_common.request_metrics import RequestMetrics
+from outdial.internal_api import openapi
+from outdial.internal_api.answers import NDJSON
+from outdial.internal_api.batch import Batches
+from outdial.internal_api.calls import KEY_HEADER, Calls
+from outdial.internal_api.commits import Commits
+from outdial.internal_api.control import Control
+from outdial.internal_api.hints import Hints
+from outdial.internal_api.placing import Placing
+from outdial.internal_api.reading import Defaults
+from outdial.ports.intake import Intake
+from outdial.ports.queue import Queue
+
+_DESCRIPTION = """\
+Places outbound voice calls. Errors are problem details (RFC 9457) that name every fault.
+
+Scopes of API keys: `calls:write`, `calls:read`, `admin`, which includes the others. A key belongs
+to one tenant and sees that tenant's calls only; pauses are the whole deployment's.
+
+With an idempotency key, a request that is repeated gives the same call. Bodies are compared as
+parsed JSON: spaces and the order of keys make no difference, nor does 1 or 1.0. Keys are shared
+between single calls and batches of a tenant and kept for 30 days.
+"""
+
+_KEY_PARAMETER = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "1 to 255 visible ASCII characters.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!-~]([ -~]{0,253}[!-~])?$",
+    },
+}
+
+
+def create_app(  # noqa: PLR0913 - what it needs, it is given
+    intake: Intake,
+    authentication: Authentication,
+    call_queue: Queue,
+    *,
+    defaults: Defaults | None = None,
+    dial_rate: float = 1.0,
+    checks: Mapping[str, Check] | None = None,
+) -> FastAPI:
+    """The application. `dial_rate` in calls a second; `checks` are what `/readyz` looks at."""
+    hints = Hints(intake, call_queue, dial_rate)
+    commits = Commits(intake, hints)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await commits.close()
+        await hints.close()
+
+    app = FastAPI(
+        title="Outdial Voice API",
+        version=importlib.metadata.version("outdial"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    install(app)
+    app.add_middleware(RequestMetrics, service="internal-api")
+    placing = Placing(intake, commits, defaults or Defaults())
+    _add_calls(app, Calls(intake, placing, authentication), Batches(placing, authentication))
+    _add_control(app, Control(intake, authentication))
+    app.router.routes.extend(operations_routes(checks or {}))
+    _add_documents(app)
+    return app
+
+
+def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
+    call = openapi.json_content(openapi.ref("Call"))
+    app.add_api_route(
+        "/v1/calls",
+        calls.place,
+        methods=["POST"],
+        status_code=202,
+        response_class=Response,
+        responses={
+            202: openapi.answer(
+                "The call is durable.",
+                openapi.json_content(openapi.ref("Placed")),
+                {
+                    "Location": "Where the call is shown.",
+                    "Idempotency-Replayed": "`true` where an earlier request placed the call.",
+                },
+            ),
+            **openapi.problems(400, 413, 415, 422),
+        },
+        openapi_extra={
+            **openapi.body(openapi.json_content(openapi.ref("CallRequest"))),
+            "parameters": [_KEY_PARAMETER],
+        },
+    )
+    entries = {"type": "array", "items": openapi.ref("BatchAnswer")}
+    app.add_api_route(
+        "/v1/calls/batch",
+        batches.place,
+        methods=["POST"],
+        response_class=Response,
+        responses={
+            200: openapi.answer(
+                "An answer a call, in order, each after its commit; NDJSON for NDJSON.",
+                openapi.json_content(entries) | openapi.json_content({"type": "string"}, NDJSON),
+            ),
+            **openapi.problems(400, 413, 415),
+        },
+        openapi_extra=openapi.body(
+            openapi.json_content({"type": "array", "items": openapi.ref("BatchLine")})
+            | openapi.json_content({"type": "string"}, NDJSON)
+        ),
+    )
+    app.add_api_route(
+        "/v1/calls",
+        calls.list,
+        methods=["GET"],
+        response_class=Response,
+        responses={
+            200: openapi.answer("A page.", openapi.json_content(openapi.ref("CallList"))),
+            **openapi.problems(422),
+        },
+    )
+    app.add_api_route(
+        "/v1/calls/{call_id}",
+        calls.show,
+        methods=["GET"],
+        response_class=Response,
+        responses={200: openapi.answer("The call.", call), **openapi.problems(404, 422)},
+    )
+    app.add_api_route(
+        "/v1/calls/{call_id}/cancel",
+        calls.cancel,
+        methods=["POST"],
+        response_class=Response,
+        responses={
+            200: openapi.answer("The call is cancelled.", call),
+            **openapi.problems(404, 409, 422),
+        },
+    )
+
+
+def _add_control(app: FastAPI, control: Control) -> None:
+    pauses = openapi.answer("The pauses in force.", openapi.json_content(openapi.ref("PauseList")))
+    asked = openapi.body(openapi.json_content(openapi.ref("PauseRequest")), required=False)
+    for path, route in (("/v1/pause", control.pause), ("/v1/resume", control.resume)):
+        app.add_api_route(
+            path,
+            route,
+            methods=["POST"],
+            response_class=Response,
+            responses={200: pauses, **openapi.problems(400, 413, 415, 422)},
+            openapi_extra=asked,
+        )
+    app.add_api_route(
+        "/v1/pauses",
+        control.pauses,
+        methods=["GET"],
+        response_class=Response,
+        responses={200: pauses, **openapi.problems()},
+    )
+
+
+def _add_documents(app: FastAPI) -> None:
+    made: dict[str, Any] = {}
+
+    def document() -> dict[str, Any]:
+        if not made:
+            made.update(openapi.document(app))
+        return made
+
+    async def as_json(_: Request) -> Response:
+        return json_response(document())
+
+    async def as_page(_: Request) -> Response:
+        return docs_page(document())
+
+    app.openapi = document  # type: ignore[method-assign]
+    app.add_route("/openapi.json", as_json, include_in_schema=False)
+    app.add_route("/docs", as_page, include_in_schema=False)

@@ -1,0 +1,207 @@
+"""Requests as they are validated, and answers as the OpenAPI document describes them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from outdial.core.call import CallStatus
+from outdial.internal_api.fields import (
+    AgentVersion,
+    Id,
+    Instant,
+    Label,
+    Metadata,
+    PhoneNumber,
+    TimeZone,
+    Variables,
+)
+
+
+class CallRequest(BaseModel):
+    """A call to place. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    to_number: PhoneNumber = Field(description="Who to call (E.164).")
+    from_number: PhoneNumber | None = Field(None, description="Caller number, if not the default.")
+    agent_id: Id | None = Field(None, description="Retell agent, if not the default.")
+    agent_version: AgentVersion | None = Field(None, description="Version of that agent.")
+    dynamic_variables: Variables | None = Field(None, description="For the agent: text to text.")
+    metadata: Metadata | None = Field(
+        None,
+        description="Kept, returned, and sent on; no key may start with `outdial_`; at most "
+        "49,000 bytes as JSON.",
+    )
+    external_id: Id | None = Field(None, description="Your own reference.")
+    campaign: Label | None = Field(None, description="A label to group calls by.")
+    time_zone: TimeZone | None = Field(None, description="The callee's time zone (IANA).")
+    not_before: Instant | None = Field(None, description="Not dialed earlier (RFC 3339).")
+    expires_at: Instant | None = Field(
+        None, description="Not dialed later (RFC 3339); in the future and after `not_before`."
+    )
+
+
+class BatchLine(CallRequest):
+    """A call of a batch: the same fields, and the line's own idempotency key."""
+
+    idempotency_key: str | None = Field(
+        None, min_length=1, max_length=255, description="As the header `Idempotency-Key`."
+    )
+
+
+class PauseRequest(BaseModel):
+    """What to pause or resume; without a field: all of them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tenant: Label | None = None
+    campaign: Label | None = None
+
+
+class ListQuery(BaseModel):
+    """Filters of the list, ANDed. Unknown parameters are refused: a typo would show everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: CallStatus | None = None
+    external_id: Id | None = None
+    campaign: Label | None = None
+    cursor: Annotated[str | None, Field(max_length=1000, pattern=r"^[\x20-\x7e]*$")] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class Fault(BaseModel):
+    """One thing wrong with a request."""
+
+    pointer: str = Field(
+        description="`#/field` in the body (JSON pointer), `?name` of a query parameter, or the "
+        "name of a header."
+    )
+    detail: str
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] = Field(default=[], description="Every fault, where there are several.")
+
+
+class Placed(BaseModel):
+    """The call is durable."""
+
+    id: str
+    status: CallStatus
+    external_id: str | None
+    campaign: str | None
+
+
+class BatchAnswer(BaseModel):
+    """What became of one line: `id` and `status`, or `problem`."""
+
+    line: int
+    id: str | None = None
+    status: CallStatus | None = None
+    replayed: bool = Field(False, description="True where its key had placed the call before.")
+    problem: Problem | None = None
+
+
+class Attempt(BaseModel):
+    """One submission to Retell."""
+
+    id: str
+    number: int
+    status: str
+    retell_call_id: str | None
+    submitted_at: _Time | None
+    started_at: _Time | None
+    ended_at: _Time | None
+    outcome: str | None
+    disconnection_reason: str | None
+    duration_ms: int | None
+    call_successful: bool | None
+    user_sentiment: str | None
+    in_voicemail: bool | None
+    call_summary: str | None
+    custom_analysis_data: dict[str, Any] | None
+    cost_usd: float | None
+    recording_url: str | None
+
+
+class TimelineEntry(BaseModel):
+    """Something that happened: `accepted`, or an activity event."""
+
+    at: _Time
+    kind: str
+    attempt: int | None = None
+    reason: str | None = None
+
+
+class CallSummary(BaseModel):
+    """A call, as lists show it."""
+
+    id: str
+    status: CallStatus
+    to_number: str
+    from_number: str | None
+    agent_id: str | None
+    agent_version: str | None
+    external_id: str | None
+    campaign: str | None
+    time_zone: str | None
+    metadata: dict[str, Any] | None
+    dynamic_variables: dict[str, str] | None
+    not_before: _Time | None
+    expires_at: _Time | None
+    created_at: _Time
+    updated_at: _Time
+    reason: str | None
+
+
+class Call(CallSummary):
+    """A call with all that happened to it."""
+
+    attempts: list[Attempt]
+    timeline: list[TimelineEntry]
+
+
+class CallList(BaseModel):
+    """A page of calls, newest first."""
+
+    items: list[CallSummary]
+    next_cursor: str | None
+
+
+class Pause(BaseModel):
+    """A stop button that is pressed; null means every tenant, every campaign."""
+
+    tenant: str | None
+    campaign: str | None
+    since: _Time
+
+
+class PauseList(BaseModel):
+    """The pauses in force."""
+
+    items: list[Pause]
+    next_cursor: str | None
+
+
+#: Models that the document names without a route declaring them.
+DOCUMENTED: tuple[type[BaseModel], ...] = (
+    CallRequest,
+    BatchLine,
+    BatchAnswer,
+    PauseRequest,
+    Placed,
+    Call,
+    CallList,
+    PauseList,
+    Problem,
+)
