@@ -75,7 +75,7 @@ def stats(platform: Platform) -> dict[str, Any]:
 def page(platform: Platform) -> bytes:
     """The same for a person's eyes: HTML that renews itself."""
     told = stats(platform)
-    figures = [(name, told[name]) for name in ("dials", "rang", "running", "ended")]
+    figures = [(name, told[name]) for name in ("dials", "rang", "running", "ended", "analyzed")]
     figures += [(f"creates: {name}", count) for name, count in told["creates"].items()]
     figures += [("keys replayed", told["keys_replayed"])]
     figures += [(f"webhooks {name}", count) for name, count in told["webhooks"].items()]

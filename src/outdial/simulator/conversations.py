@@ -233,7 +233,7 @@ def converse(
         (who, _fill(words, told)) for beat in PLOTS[plot] for who, words in random.choice(beat)
     ]
     if at_least:
-        once = sum(len(words) + 8 for _, words in script)
+        once = sum(len(words) + len("User: \n") for _, words in script)
         script *= at_least // once + 1
     words_in_all = sum(words.count(" ") + 1 for _, words in script)
     # A pause counts as two words.

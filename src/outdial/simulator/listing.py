@@ -180,7 +180,7 @@ def _read(asked: dict[str, Any]) -> _Query:
     limit = _natural(asked, "limit", 50)
     if not 1 <= limit <= _MOST:
         raise ApiError(400, f"limit is from 1 to {_MOST}")
-    criteria = asked.get("filter_criteria") or {}
+    criteria = asked.get("filter_criteria", {})
     if not isinstance(criteria, dict):
         raise ApiError(400, "filter_criteria must be an object")
     where, values, tests = "", tuple[object, ...](), list[Test]()

@@ -178,8 +178,8 @@ class Store:
     # Reading
 
     def get(self, call_id: str) -> Call | None:
-        """The call of that id."""
-        return self._one("WHERE call_id = ?", call_id)
+        """The call of that id, with what is not written yet."""
+        return self._changed.get(call_id) or self._one("WHERE call_id = ?", call_id)
 
     def by_key(self, key: str, since_ms: int) -> Call | None:
         """The latest call placed with that idempotency key since then."""
@@ -203,11 +203,12 @@ class Store:
         return [Call(*row) for row in self._db.execute(f"{_SELECT} {where}", values)]
 
     def totals(self, now_ms: int) -> dict[str, int]:
-        """Calls placed, of them those that rang, and those that are over."""
+        """Calls placed; of them those that rang, that are over, and that were analysed."""
         row = self._db.execute(
-            "SELECT count(*), total(rang), total(end_at <= ?) FROM calls", (now_ms,)
+            "SELECT count(*), total(rang), total(end_at <= ?), total(analyzed_at <= ?) FROM calls",
+            (now_ms, now_ms),
         ).fetchone()
-        return dict(zip(("dials", "rang", "ended"), map(int, row), strict=True))
+        return dict(zip(("dials", "rang", "ended", "analyzed"), map(int, row), strict=True))
 
     def noted(self, name: str) -> dict[str, Any]:
         """A small named document, empty if there is none."""
