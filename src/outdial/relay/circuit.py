@@ -44,6 +44,7 @@ class Circuit:
         """The sink took an event, or refused just this one: it is there."""
         self._failed.clear()
         self._probes = 0
+        self._probe_at = 0.0
 
     def failed(self, call_id: str) -> None:
         """The sink gave no answer, or none on the event, to a delivery of that call."""

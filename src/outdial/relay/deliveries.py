@@ -162,7 +162,8 @@ class Delivering:
             tries=tries,
             cause=reason,
         )
-        delay = self._rules.backoff.delay(tries, self._draw())
+        # A parked event no longer stands in the way of the call's next one.
+        delay = 0.0 if park else self._rules.backoff.delay(tries, self._draw())
         return Delivered(delivery, error=reason, retry_ms=round(delay * 1000), park=park)
 
 
