@@ -1,0 +1,168 @@
+"""A stream of rows through the Voice API's batch route: nothing twice, whatever breaks off."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from outdial.client import ApiError, BatchAnswer, CallRequest
+from outdial.contacts.errors import UnusableRowError
+from outdial.contacts.reader import Row
+
+#: Rows a request.
+ROWS = 250
+#: Bytes a request, about: rows may be up to 1 MB each.
+BYTES = 8_388_608
+#: Seconds before asking an API again that does not answer, at first and at most.
+FIRST_WAIT, LAST_WAIT = 0.5, 10.0
+
+_KNOWN = frozenset(field.name for field in fields(CallRequest))
+
+
+class BatchApi(Protocol):
+    """What of `outdial.client.Client` is used."""
+
+    def place_batch(self, calls: Sequence[CallRequest]) -> AsyncIterator[BatchAnswer]:
+        """Place calls; an answer each, in their order. Raises `ApiError`."""
+        ...
+
+
+@dataclass
+class Tally:
+    """What became of the rows so far.
+
+    `replayed`: calls that an earlier import (or an earlier try) had placed. `duplicates`: persons
+    that were in the file before. `rejected`: rows that could not be placed, with their reason in
+    the rejected file.
+    """
+
+    rows: int = 0
+    accepted: int = 0
+    replayed: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+class Placing:
+    """One import under way.
+
+    `reject(row, reason)` is called for every row that is not placed; `moved()` after each step;
+    `waiting(error)` when the API stops answering, once a time.
+    """
+
+    def __init__(
+        self,
+        api: BatchApi,
+        reject: Callable[[Row, str], None],
+        moved: Callable[[], None],
+        waiting: Callable[[ApiError], None],
+    ) -> None:
+        """Nothing happens before `run`."""
+        self._api = api
+        self._reject = reject
+        self._moved = moved
+        self._waiting = waiting
+        self.tally = Tally()
+
+    async def run(self, rows: Iterator[Row]) -> Tally:
+        """Place all rows. Raises `ApiError` for what waiting does not mend (a wrong key)."""
+        ready = await asyncio.to_thread(_chunk, rows)
+        while ready:
+            # The next rows are read while these are on their way.
+            following = asyncio.create_task(asyncio.to_thread(_chunk, rows))
+            try:
+                await self._place(ready)
+            finally:
+                ready = await following
+        return self.tally
+
+    def check(self, rows: Iterator[Row]) -> Tally:
+        """Judge all rows and place none."""
+        for row in rows:
+            self.tally.rows += 1
+            if self._request(row) is not None:
+                self.tally.accepted += 1
+            if self.tally.rows % ROWS == 0:
+                self._moved()
+        return self.tally
+
+    async def _place(self, rows: Sequence[Row]) -> None:
+        self.tally.rows += len(rows)
+        asked = [(row, call) for row in rows if (call := self._request(row)) is not None]
+        wait = FIRST_WAIT
+        while asked:
+            answered = 0
+            try:
+                async for answer in self._api.place_batch([call for _, call in asked]):
+                    self._settle(asked[answered][0], answer)
+                    answered += 1
+            except ApiError as error:
+                if not (error.problem.passing or error.problem.status == 429):
+                    raise
+                if answered == 0 and wait == FIRST_WAIT:
+                    self._waiting(error)
+                await asyncio.sleep(error.retry_after or wait)
+                wait = min(wait * 2, LAST_WAIT)
+            # What was not answered is asked again: its key makes that safe.
+            del asked[:answered]
+            self._moved()
+        self._moved()
+
+    def _request(self, row: Row) -> CallRequest | None:
+        if row.duplicate_of is not None:
+            self.tally.duplicates += 1
+            self._reject(row, row.reason or "")
+        elif row.request is None:
+            self._refuse(row, row.reason or "")
+        else:
+            try:
+                return call_request(row.request)
+            except UnusableRowError as error:
+                self._refuse(row, str(error))
+        return None
+
+    def _refuse(self, row: Row, reason: str) -> None:
+        self.tally.rejected += 1
+        self._reject(row, reason)
+
+    def _settle(self, row: Row, answer: BatchAnswer) -> None:
+        if answer.problem is not None:
+            self._refuse(row, _reason(answer))
+        elif answer.replayed:
+            self.tally.replayed += 1
+        else:
+            self.tally.accepted += 1
+
+
+def call_request(request: dict[str, Any]) -> CallRequest:
+    """The client's request; `UnusableRowError` names fields that the Voice API does not know."""
+    unknown = sorted(request.keys() - _KNOWN)
+    if unknown:
+        raise UnusableRowError(
+            f"unknown field {', '.join(unknown)}; what the agent says goes into dynamic_variables"
+        )
+    return CallRequest(**request)
+
+
+def _reason(answer: BatchAnswer) -> str:
+    problem = answer.problem
+    if problem is None:
+        return ""
+    if problem.status == 422 and "idempotency" in f"{problem.type} {problem.title}".lower():
+        return (
+            "placed before with other details, and left as it was: cancel that call, or name "
+            f"another --campaign ({problem})"
+        )
+    return str(problem)
+
+
+def _chunk(rows: Iterator[Row]) -> list[Row]:
+    chunk: list[Row] = []
+    size = 0
+    for row in itertools.islice(rows, ROWS):
+        chunk.append(row)
+        size += sum(map(len, row.cells))
+        if size > BYTES:
+            break
+    return chunk
