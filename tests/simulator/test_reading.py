@@ -8,7 +8,7 @@ import retell
 from tests.simulator.running import FROM, Caller, Launch, Receiver
 
 ANSWERED, VOICEMAIL, NO_ANSWER, BUSY = (f"+1500555010{n}" for n in (1, 2, 3, 4))
-LONG = {"sim_talk_ms": 86_000_000, "sim_outcome": "answered"}
+LONG: dict[str, Any] = {"sim_talk_ms": 86_000_000, "sim_outcome": "answered"}
 
 
 async def listed(caller: Caller, **criteria: Any) -> list[str]:  # noqa: ANN401
