@@ -1,0 +1,141 @@
+"""What a question may say in its query string, read with every fault named.
+
+`from` and `to` are times (RFC 3339) or dates in `tz`; a `to` that is a date includes that day.
+Filters may be repeated: any of the values will do; an empty value stands for rows without one.
+"""
+
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from starlette.datastructures import QueryParams
+
+from outdial.analytics.dimensions import DIMENSIONS, FILTERS
+from outdial.analytics.metrics import METRICS
+from outdial.analytics.questions import Filters
+from outdial.core.times import parse_rfc3339
+from outdial.http_common.problems import Fault, ProblemError, invalid
+
+SHARED = ("from", "to", "tz", "format", *FILTERS)
+
+
+class Parameters:
+    """Reads a query string; `done` raises the 422 with all that was wrong with it."""
+
+    def __init__(self, query: QueryParams, *own: str) -> None:
+        """`own`: parameters of this question beside the shared ones."""
+        self._query = query
+        self._faults: list[Fault] = []
+        known = {*SHARED, *own}
+        for name in dict.fromkeys(query.keys()):
+            if name not in known:
+                self._fault(name, f"is not known here; known are {', '.join(sorted(known))}")
+
+    def filters(self) -> Filters:
+        """The shared filters."""
+        tz = self._zone()
+        start = self._moment("from", tz, end=False)
+        end = self._moment("to", tz, end=True)
+        if start is not None and end is not None and end <= start:
+            self._fault("to", "must be later than from")
+        equal = {
+            name: tuple(dict.fromkeys(self._query.getlist(name)))
+            for name in FILTERS
+            if name in self._query
+        }
+        return Filters(start, end, tz.key, equal)
+
+    def metrics(self, default: Sequence[str]) -> tuple[str, ...]:
+        """`metrics`: names separated by commas."""
+        return self._names(("metrics",), METRICS, default, "metric")
+
+    def dimensions(self, names: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+        """Dimensions, under any of these parameter names, separated by commas."""
+        return self._names(names, DIMENSIONS, default, "dimension")
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        """One of several words."""
+        value = self._query.get(name, default)
+        if value not in choices:
+            self._fault(name, f"must be one of {', '.join(choices)}")
+            return default
+        return value
+
+    def whole(self, name: str, default: int, most: int) -> int:
+        """A whole number from 1 to `most`."""
+        text = self._query.get(name)
+        if text is None:
+            return default
+        # Neither "١" nor "1_000": int() is more generous than an API should be.
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
+        if not 1 <= number <= most:
+            self._fault(name, f"must be a whole number from 1 to {most}")
+            return default
+        return number
+
+    def text(self, name: str) -> str | None:
+        """Any text."""
+        return self._query.get(name)
+
+    def sort(self, columns: Iterable[str], default: str | None) -> tuple[str, bool] | None:
+        """`sort`: a column, falling with a `-` before it; the column, and whether it falls."""
+        value = self._query.get("sort", default)
+        if value is None:
+            return None
+        column = value.removeprefix("-")
+        known = list(columns)
+        if column not in known:
+            self._fault("sort", f"must be one of {', '.join(known)}, with a - before it to fall")
+        return column, value.startswith("-")
+
+    def done(self) -> None:
+        """Raise the 422 where something was wrong."""
+        if self._faults:
+            raise ProblemError(invalid(self._faults))
+
+    def _fault(self, name: str, detail: str) -> None:
+        self._faults.append(Fault(f"?{name[:100]}", detail))
+
+    def _zone(self) -> zoneinfo.ZoneInfo:
+        name = self._query.get("tz", "UTC")
+        # `localtime` is whatever the machine thinks; the warehouse may think otherwise.
+        if name in zoneinfo.available_timezones() and name != "localtime":
+            return zoneinfo.ZoneInfo(name)
+        self._fault("tz", "must be an IANA time zone, such as Europe/Berlin")
+        return zoneinfo.ZoneInfo("UTC")
+
+    def _moment(self, name: str, tz: zoneinfo.ZoneInfo, *, end: bool) -> int | None:
+        text = self._query.get(name)
+        if text is None:
+            return None
+        try:
+            if len(text) == len("2026-11-22"):
+                day = date.fromisoformat(text)
+                return start_of(day + timedelta(days=1) if end else day, tz)
+            # A plus sign in a query string that was not encoded arrives as a space.
+            return parse_rfc3339(text.replace(" ", "+"))
+        except (ValueError, OverflowError):
+            self._fault(
+                name, f"must be a date ({date(2026, 11, 22)}) or a time (2026-11-22T16:00:00Z)"
+            )
+            return None
+
+    def _names(
+        self, parameters: Sequence[str], known: Iterable[str], default: Sequence[str], kind: str
+    ) -> tuple[str, ...]:
+        given = [name for name in parameters if name in self._query]
+        if not given:
+            return tuple(default)
+        texts = self._query.getlist(given[0])
+        names = dict.fromkeys(part.strip() for text in texts for part in text.split(","))
+        known = list(known)
+        unknown = [name for name in names if name not in known]
+        for name in unknown:
+            self._fault(given[0], f"{name[:60]!r} is not a {kind}; known are {', '.join(known)}")
+        return tuple(name for name in names if name not in unknown)
+
+
+def start_of(day: date, tz: zoneinfo.ZoneInfo) -> int:
+    """The first ms of a day in a time zone."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=tz)
+    return int(midnight.astimezone(UTC).timestamp()) * 1000
