@@ -1,0 +1,269 @@
+"""Contact files as a stream of rows: cells, columns, times, and what makes a row a call."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outdial.contacts.columns import folded, understand, variable_name
+from outdial.contacts.errors import UnreadableFileError
+from outdial.contacts.reader import Contacts, Reading, Row
+from outdial.contacts.source import open_source
+
+ADA = "+14155550123"
+BOB = "+14155550124"
+
+
+def read(path: Path, text: str, reading: Reading | None = None) -> list[Row]:
+    """The rows of a file with this text."""
+    path.write_text(text, encoding="utf-8", newline="")
+    source = open_source(str(path))
+    try:
+        return list(Contacts(source, reading or Reading()))
+    finally:
+        source.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a test writes its contacts."""
+    return tmp_path / "contacts.csv"
+
+
+def requests(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The requests without their keys; every row must have one."""
+    found = []
+    for row in rows:
+        assert row.request is not None, row.reason
+        found.append({k: v for k, v in row.request.items() if k != "idempotency_key"})
+    return found
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found(file: Path, delimiter: str) -> None:
+    """Any delimiter of spreadsheets is found, with other ones inside cells."""
+    text = delimiter.join(["name", "phone", "note"]) + "\n"
+    text += delimiter.join(['"Lee, Ann; Dr."', ADA, '"a|b\tc"']) + "\n"
+    assert requests(read(file, text)) == [
+        {"to_number": ADA, "dynamic_variables": {"name": "Lee, Ann; Dr.", "note": "a|b\tc"}}
+    ]
+
+
+def test_a_declared_delimiter_is_believed(file: Path) -> None:
+    """Excel's `sep=` line is no header."""
+    rows = read(file, f"sep=;\r\nphone;a,b\r\n{ADA};x,y\r\n")
+    assert requests(rows)[0]["dynamic_variables"] == {"a_b": "x,y"}
+
+
+def test_a_single_column_is_enough(file: Path) -> None:
+    """A list of numbers under a header is a contact file."""
+    assert requests(read(file, f"phone\n{ADA}\n")) == [{"to_number": ADA}]
+
+
+def test_quoted_newlines_stay_in_their_cell(file: Path) -> None:
+    """A cell may hold line breaks; rows are counted as a spreadsheet counts them."""
+    rows = read(file, f'phone,note\n{ADA},"one\r\ntwo"\n\n{BOB},x\n')
+    assert [row.row for row in rows] == [2, 4]
+    assert requests(rows)[0]["dynamic_variables"] == {"note": "one\r\ntwo"}
+
+
+def test_missing_and_empty_cells_at_the_end_are_empty_texts(file: Path) -> None:
+    """Spreadsheets leave out empty cells at the end of a row, or add some."""
+    rows = read(file, f"phone,name\n{ADA}\n{BOB},Bob,,\n")
+    assert [row["dynamic_variables"] for row in requests(rows)] == [{"name": ""}, {"name": "Bob"}]
+
+
+def test_a_row_that_is_too_wide_is_refused(file: Path) -> None:
+    """Cells that have moved must not make another call than was meant."""
+    (row,) = read(file, f"phone,name\n{ADA},Lee, Ann\n")
+    assert row.request is None
+    assert row.reason == "3 cells where the header has 2: is a cell not quoted?"
+
+
+def test_a_quote_that_is_never_closed_is_told(file: Path) -> None:
+    """A missing quote swallows rows: that is told, and none of them is called."""
+    rows = read(file, f'name,phone\n"Ann,{ADA}\nBob,{BOB},x"\n')
+    assert [row.request for row in rows] == [None]
+    many = "name,phone\n" + '"Ann,' + f"{ADA}\n" * 3_000
+    with pytest.raises(UnreadableFileError, match=r"row 2: a quote is opened and never closed"):
+        read(file, many)
+    with pytest.raises(UnreadableFileError, match="never closed"):
+        read(file, 'name,phone\n"' + "x" * 1_100_000)
+
+
+def test_columns_are_found_by_what_people_call_them(file: Path) -> None:
+    """Header names are known by synonym, the rest are the agent's variables."""
+    rows = read(
+        file,
+        "Candidate ID,First Name,Téléphone portable,TZ,metadata.job\n"
+        f"c-1,Ada,{ADA},Europe/Paris,123\n",
+    )
+    assert requests(rows) == [
+        {
+            "external_id": "c-1",
+            "to_number": ADA,
+            "time_zone": "Europe/Paris",
+            "dynamic_variables": {"first_name": "Ada"},
+            "metadata": {"job": "123"},
+        }
+    ]
+
+
+def test_a_fields_own_name_wins_over_synonyms(file: Path) -> None:
+    """With a column `to_number`, `phone` is one more variable."""
+    (request,) = requests(read(file, f"phone,to_number\n555,{ADA}\n"))
+    assert request == {"to_number": ADA, "dynamic_variables": {"phone": "555"}}
+
+
+def test_map_decides(file: Path) -> None:
+    """`--map` names a field, metadata, a variable, or leaves a column out."""
+    rows = read(
+        file,
+        f"Kontakt,Phone,Note,SSN,Job\n{ADA},n/a,hello,123,9\n",
+        Reading(
+            mapped={
+                "kontakt": "to_number",
+                "Phone": "-",
+                "Note": "greeting",
+                "SSN": "-",
+                "Job": "metadata.job",
+            }
+        ),
+    )
+    assert requests(rows) == [
+        {
+            "to_number": ADA,
+            "dynamic_variables": {"greeting": "hello"},
+            "metadata": {"job": "9"},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "mapped", "reason"),
+    [
+        (["phone", "mobile"], {}, "“phone” and “mobile” both mean to_number"),
+        (["name", "Name"], {"x": "-"}, "no such column; there is name, Name"),
+        (["phone", "city", "City"], {"City": "city", "city": "city"}, "both mean city"),
+        (["name", "city"], {}, "no column with the number to call"),
+        (["phone", "variable.x", "x"], {}, "both mean x"),
+    ],
+)
+def test_a_header_that_could_mean_two_things_is_refused(
+    header: list[str], mapped: dict[str, str], reason: str
+) -> None:
+    """Nothing is guessed about which number is dialed, or which text is said."""
+    with pytest.raises(UnreadableFileError, match=reason):
+        understand(header, mapped)
+
+
+def test_a_file_without_a_header_is_refused(file: Path) -> None:
+    """A list of bare numbers lacks the row that names its columns."""
+    with pytest.raises(UnreadableFileError, match="the first row must name the columns"):
+        read(file, f"{ADA}\n{BOB}\n")
+    with pytest.raises(UnreadableFileError, match="no header"):
+        read(file, ",,,\n")
+
+
+def test_defaults_fill_what_a_row_leaves_out(file: Path) -> None:
+    """A campaign given for all yields to the row's own."""
+    rows = read(file, f"phone,campaign\n{ADA},\n{BOB},own\n", Reading(defaults={"campaign": "all"}))
+    assert [request["campaign"] for request in requests(rows)] == ["all", "own"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "zone", "moment"),
+    [
+        ("2026-11-22T16:00:00Z", "", "2026-11-22T16:00:00+00:00"),
+        ("2026-11-22 16:00", "America/New_York", "2026-11-22T16:00:00-05:00"),
+        ("2026-07-01", "Europe/Berlin", "2026-07-01T00:00:00+02:00"),
+    ],
+)
+def test_times_are_read_in_the_callees_zone(file: Path, cell: str, zone: str, moment: str) -> None:
+    """A time without an offset is the callee's local time."""
+    rows = read(file, f"phone,not_before,time_zone\n{ADA},{cell},{zone}\n")
+    assert requests(rows)[0]["not_before"] == moment
+
+
+@pytest.mark.parametrize(
+    ("cell", "zone", "reason"),
+    [
+        ("22/11/2026", "Europe/Berlin", "is not a time"),
+        ("20261122", "Europe/Berlin", "is not a time"),
+        ("2026-11-22 16:00", "", "says no time zone"),
+        ("2026-11-22 16:00", "Mars/Base", "not an IANA time zone"),
+    ],
+)
+def test_a_time_that_could_mean_two_moments_is_refused(
+    file: Path, cell: str, zone: str, reason: str
+) -> None:
+    """No moment is guessed: a call at the wrong hour is worse than none."""
+    (row,) = read(file, f"phone,not_before,time_zone\n{ADA},{cell},{zone}\n")
+    assert row.reason is not None
+    assert reason in row.reason
+
+
+def test_ndjson_lines_are_the_apis_bodies(file: Path) -> None:
+    """Each line is a body; blank lines count and mean nothing."""
+    body = {"to_number": ADA, "metadata": {"job": {"id": 1}}, "dynamic_variables": {"name": "Zoë"}}
+    rows = read(
+        file, json.dumps(body) + "\n\n" + '{"to_number": "(415) 555-0124"}', Reading(region="US")
+    )
+    assert requests(rows) == [body, {"to_number": BOB}]
+    assert [row.row for row in rows] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{nonsense", "not JSON"),
+        ('{"to_number": 14155550123}', "not a text"),
+        ("{}", "no number"),
+        ('{"to_number": "+14155550123", "campaign": "' + "x" * 1_050_000 + '"}', "1 MB"),
+        ("[1]", "not a JSON object"),
+    ],
+)
+def test_a_line_that_is_no_body_is_refused(file: Path, line: str, reason: str) -> None:
+    """A bad line is refused by itself."""
+    good = json.dumps({"to_number": BOB})
+    rows = read(file, f"{good}\n{line}\n")
+    assert rows[0].request is not None
+    assert reason in (rows[1].reason or "")
+
+
+def test_every_example_contact_is_a_call() -> None:
+    """The example file is whole: 300 persons, each once, under numbers reserved for fiction."""
+    source = open_source(str(Path(__file__).parents[2] / "examples" / "contacts.csv"))
+    rows = list(Contacts(source, Reading()))
+    source.close()
+    numbers = {request["to_number"] for request in requests(rows)}
+    assert len(rows) == len(numbers) == 300
+    assert all(number[5:10] == "55501" for number in numbers)
+
+
+@given(st.text(max_size=40))
+def test_any_header_gives_a_name(header: str) -> None:
+    """Folding is idempotent, and a variable's name is never empty where the header is not."""
+    assert folded(folded(header)) == folded(header)
+    assert bool(variable_name(header)) == bool(header)
+
+
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12), min_size=2),
+        max_size=8,
+    )
+)
+def test_any_sheet_is_read_to_its_end(
+    tmp_path_factory: pytest.TempPathFactory, table: list[list[str]]
+) -> None:
+    """Whatever cells hold, every row is answered with a request or a reason."""
+    path = tmp_path_factory.mktemp("sheet") / "contacts.csv"
+    quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in table]
+    rows = read(path, "phone,name\n" + "\n".join(quoted) + "\n")
+    assert len(rows) == sum(any(cell.strip() for cell in row) for row in table)
+    assert all((row.request is None) != (row.reason is None) for row in rows)
