@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from outdial.simulator.poster import address
 from outdial.simulator.server import run
 from outdial.simulator.settings import DEFAULT_API_KEY, Settings
 
@@ -27,7 +28,7 @@ def parse(arguments: list[str]) -> Settings:
         metavar="SECONDS",
         default=float(env.get("OUTDIAL_IDEMPOTENCY_WINDOW", "3600")),
     )
-    read.add_argument("--webhook-url", default=env.get("OUTDIAL_SIMULATOR_WEBHOOK_URL"))
+    read.add_argument("--webhook-url", type=_url, default=env.get("OUTDIAL_SIMULATOR_WEBHOOK_URL"))
     read.add_argument("--webhook-timeout", type=_positive, default=10.0, metavar="SECONDS")
     read.add_argument("--webhook-retry", type=_positive, default=1.0, metavar="SECONDS",
                       help="wait before the second try; doubled for each later one")  # fmt: skip
@@ -60,6 +61,14 @@ def parse(arguments: list[str]) -> Settings:
         announce_json=told.json,
         parent_pid=told.with_parent,
     )
+
+
+def _url(text: str) -> str:
+    try:
+        address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _positive(text: str) -> float:

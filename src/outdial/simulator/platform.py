@@ -331,6 +331,8 @@ class Platform:
     def _advance(self, call: Call) -> None:
         """Let everything happen that is due, and wake again for what is next."""
         self._wake_later(call, None)
+        if call.call_id not in self._live:
+            return  # a reset came between
         now_ms = wall_ms()
         if now_ms >= call.end_at:
             self.limits.running.discard(call.call_id)

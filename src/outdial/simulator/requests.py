@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from outdial.simulator.poster import address
 from outdial.simulator.scenarios import ENDS
 
 METADATA_LIMIT = 50_000
@@ -136,8 +137,10 @@ def _read_override(override: object, extras: dict[str, Any]) -> None:
     url = agent.get("webhook_url") if isinstance(agent, dict) else None
     if url is None:
         return
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise ApiError(400, "agent_override.agent.webhook_url must be an http or https address")
+    try:
+        address(url if isinstance(url, str) else "")
+    except ValueError as error:
+        raise ApiError(400, f"agent_override.agent.webhook_url {error}") from None
     extras["webhook_url"] = url
 
 

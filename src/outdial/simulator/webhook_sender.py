@@ -4,12 +4,10 @@ Events of a call are triggered in their order, but none waits for another to arr
 """
 
 import asyncio
-import io
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
 import orjson
 
 from outdial.core.signature import HEADER, TOLERANCE_MS, sign
@@ -17,12 +15,12 @@ from outdial.simulator.calls import ANALYSED, EVENT_NAMES, OVER, Call
 from outdial.simulator.clock import wall_ms
 from outdial.simulator.faults import Faults
 from outdial.simulator.payloads import event_body
+from outdial.simulator.poster import Poster
 from outdial.simulator.scenarios import chance
 from outdial.simulator.settings import Settings
 
 TRIES = 4
 _CONNECTIONS = 256
-_PIECE = 500_000
 _AFTER_NEXT_S = 0.15
 _DUPLICATE_WITHIN_S = 0.8
 _DELAY_FROM_S, _DELAY_TO_S = 1.0, 5.0
@@ -58,7 +56,7 @@ class WebhookSender:
         self._workers: set[asyncio.Task[None]] = set()
         self._generation = 0
         self._heard: dict[str, asyncio.Event] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._poster = Poster(settings.webhook_timeout_s)
 
     async def close(self) -> None:
         """Stop sending; what is unsent stays in the store."""
@@ -66,8 +64,7 @@ class WebhookSender:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        self._poster.close()
 
     def forget(self) -> None:
         """Drop everything that waits to be sent."""
@@ -169,16 +166,13 @@ class WebhookSender:
         if url is None:
             return True
         body = event_body(delivery.call, delivery.bit)
-        headers = {"content-type": "application/json", **self._signature(delivery, body)}
+        headers = self._signature(delivery, body)
         self._count("webhooks.sent")
-        # Large bytes in one piece would hold up the loop; a file is sent in pieces.
-        data = body if len(body) < _PIECE else io.BytesIO(body)
         try:
-            async with self._client().post(url, data=data, headers=headers) as answer:
-                await answer.read()
-                return 200 <= answer.status < 300
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            status = await self._poster.post(url, headers, body)
+        except OSError:
             return False
+        return 200 <= status < 300
 
     def _signature(self, delivery: _Delivery, body: bytes) -> dict[str, str]:
         key, now_ms = self._settings.api_key, wall_ms()
@@ -199,13 +193,3 @@ class WebhookSender:
             url: str = orjson.loads(call.extras)["webhook_url"]
             return url
         return self._settings.webhook_url
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ttl_dns_cache=60),
-                timeout=aiohttp.ClientTimeout(total=self._settings.webhook_timeout_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": "outdial-simulator"},
-            )
-        return self._session
