@@ -43,8 +43,8 @@ class Batches:
         splitter = Lines() if form == NDJSON else Elements()
         answers = _Batch(self._placing, caller.tenant).answers(request, splitter)
         # The first answers decide whether this is a 200 at all.
-        first = await anext(answers, ())
-        return StreamedAnswers(first, answers, form)
+        first = await anext(answers, None)
+        return StreamedAnswers(first or [], answers, form)
 
 
 class _Batch:

@@ -9,7 +9,6 @@ from outdial.http_common.bodies import (
     JSON,
     decode,
     json_response,
-    media_type,
     read_body,
     require_media_type,
 )
@@ -51,11 +50,11 @@ class Control:
     async def _asked(self, request: Request) -> PauseRequest:
         await self._authentication.caller(request, Scope.ADMIN)
         body = await read_body(request)
-        if not body and not media_type(request):
+        if not body:
             return PauseRequest()
         require_media_type(request, JSON)
         try:
-            return PauseRequest.model_validate(decode(body) if body else {})
+            return PauseRequest.model_validate(decode(body))
         except ValidationError as error:
             faults = faults_in(error.errors(include_url=False, include_input=False))
             raise ProblemError(invalid(faults)) from None

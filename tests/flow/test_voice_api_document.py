@@ -1,0 +1,119 @@
+"""The OpenAPI document, the page made of it, and whether the service keeps to both."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.flow.voice_api import VoiceApi, voice_api
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@contextlib.contextmanager
+def in_a_thread(ledger_url: str) -> Iterator[VoiceApi]:
+    """The service on a loop of its own: Schemathesis asks from a thread that waits."""
+    running: list[VoiceApi] = []
+    up = threading.Event()
+    stop = asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with voice_api(ledger_url) as api:
+            running.append(api)
+            up.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    assert up.wait(30)
+    try:
+        yield running[0]
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[VoiceApi]:
+    """One service for the whole module."""
+    path = tmp_path_factory.mktemp("document") / "ledger.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    with in_a_thread(f"sqlite:///{path}") as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def document(served: VoiceApi) -> Any:  # noqa: ANN401 - Schemathesis's own type
+    """The document, as Schemathesis loads it."""
+    return schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+
+
+schema = schemathesis.pytest.from_fixture("document")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=25,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_request_breaks_the_service(case: Any, served: VoiceApi) -> None:  # noqa: ANN401
+    """Whatever is sent: no 5xx, no status, media type or body that the document leaves out."""
+    case.call_and_validate(headers={"Authorization": f"Bearer {served.secret}"}, checks=CHECKS)
+
+
+async def test_every_route_asks_for_a_key(sqlite_template: Path, tmp_path: Path) -> None:
+    """Each operation of the document is a 401 without a key, and says so."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    async with voice_api(f"sqlite:///{path}") as api:
+        described = (await api.ask("GET", "/openapi.json")).json
+        asked = 0
+        for route, operations in described["paths"].items():
+            for method, operation in operations.items():
+                assert {"401", "403", "500", "503"} <= operation["responses"].keys()
+                where = api.url + route.replace("{call_id}", "x")
+                async with api.session.request(method, where) as response:
+                    assert response.status == 401, (method, route)
+                asked += 1
+        assert asked == 8
+
+
+async def test_the_document_names_every_limit(sqlite_template: Path, tmp_path: Path) -> None:
+    """References lead somewhere, and requests are described with unknown fields refused."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    async with voice_api(f"sqlite:///{path}") as api:
+        answer = await api.ask("GET", "/openapi.json")
+        schemas = answer.json["components"]["schemas"]
+        for reference in answer.text.split('"#/components/schemas/')[1:]:
+            assert reference.partition('"')[0] in schemas
+        assert schemas["CallRequest"]["additionalProperties"] is False
+        assert schemas["CallRequest"]["required"] == ["to_number"]
+        page = await api.ask("GET", "/docs")
+        assert page.headers["Content-Type"].startswith("text/html")
+        for word in ("/v1/calls/batch", "Idempotency-Key", "CallRequest", "time_zone"):
+            assert word in page.text
+        assert "<script" not in page.text
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
