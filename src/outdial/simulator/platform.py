@@ -1,7 +1,6 @@
 """The simulated workspace: places calls, lets them happen, answers for them."""
 
 import asyncio
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from outdial.simulator.clock import Clock, wall_ms
 from outdial.simulator.faults import Faults
 from outdial.simulator.limits import Limits
 from outdial.simulator.payloads import call_object
-from outdial.simulator.requests import ApiError, CreateCall, json_object, read_create, read_metadata
+from outdial.simulator.placing import new_call
+from outdial.simulator.requests import ApiError, CreateCall, read_create, read_update
 from outdial.simulator.scenarios import (
     MAGIC_DO_NOT_CALL,
     MAGIC_ERROR_AFTER_COMMIT,
@@ -42,7 +42,6 @@ _MESSAGES = {
 }
 _HANG_SHARE = 1 / 8
 _FIRST_WEBHOOK_S = 2.0
-_PRIVACY = ("everything", "everything_except_pii", "basic_attributes_only")
 
 
 class Answer(NamedTuple):
@@ -182,38 +181,10 @@ class Platform:
             scenario = draw(dice, asked.outcome or magic_outcome(number), asked.talk_ms)
         share = self.faults.webhook_first
         first = share > 0 and chance(scenario.dice, "webhook_first") < share
-        answered_at = now_ms if first else now_ms + self.clock.wall(scenario.ring_ms)
-        end_at = answered_at + self.clock.wall(scenario.talk_ms)
-        return Call(
-            seq=self.store.next_seq(),
-            call_id=f"call_{secrets.token_hex(16)}",
-            created_at=now_ms,
-            from_number=asked.from_number,
-            to_number=number,
-            dial=dial,
-            idempotency_key=asked.idempotency_key,
-            agent_id=asked.agent_id,
-            agent_version=asked.agent_version,
-            metadata=_dumped(asked.metadata),
-            variables=_dumped(asked.variables),
-            extras=orjson.dumps(asked.extras),
-            dice=scenario.dice,
-            outcome=scenario.outcome,
-            final_status=scenario.final_status,
-            reason=scenario.reason,
-            plot=scenario.plot,
-            talk_ms=scenario.talk_ms,
-            start_at=answered_at if scenario.connects else None,
-            end_at=end_at,
-            analyzed_at=end_at + self.clock.wall(scenario.analysis_ms),
-            analyses=1,
-            sort_at=end_at - scenario.talk_ms if scenario.connects else now_ms,
-            rang=not limited,
-            webhook_first=first,
-            settled=0,
-            open=True,
-            deleted=False,
-        )
+        return new_call(
+            asked, scenario, self.clock, seq=self.store.next_seq(), dial=dial, at_ms=now_ms,
+            rang=not limited, webhook_first=first,
+        )  # fmt: skip
 
     async def _keep(self, call: Call) -> None:
         key, number = call.idempotency_key, call.to_number
@@ -282,26 +253,11 @@ class Platform:
     async def update(self, call_id: str, body: bytes) -> dict[str, Any]:
         """`PATCH /v2/update-call`: of calls that are over only."""
         call = self.find(call_id)
-        told = json_object(body)
         if call.stage(wall_ms()) < Stage.ENDED:
             raise ApiError(400, "Cannot update an ongoing call")
-        metadata = read_metadata(told)
-        extras = orjson.loads(call.extras)
-        privacy = told.get("data_storage_setting")
-        if privacy is not None:
-            if privacy not in _PRIVACY:
-                raise ApiError(400, f"data_storage_setting is one of {', '.join(_PRIVACY)}")
-            held = extras.get("data_storage_setting", _PRIVACY[0])
-            if _PRIVACY.index(privacy) < _PRIVACY.index(held):
-                raise ApiError(400, "data_storage_setting cannot become less restrictive")
-            extras["data_storage_setting"] = privacy
-        if told.get("custom_attributes") is not None:
-            if not isinstance(told["custom_attributes"], dict):
-                raise ApiError(400, "custom_attributes must be an object")
-            extras["custom_attributes"] = told["custom_attributes"]
-        call.extras = orjson.dumps(extras)
+        metadata, call.extras = read_update(body, call.extras)
         if metadata is not None:
-            call.metadata = orjson.dumps(metadata)
+            call.metadata = metadata
         await self.store.update(call, metadata=metadata is not None)
         return self.told(call)
 
@@ -368,7 +324,3 @@ def _error(status: int) -> ApiError:
 def _loss(call: Call) -> str:
     hangs = b'"hang":true' in call.extras or chance(call.dice, "hang") < _HANG_SHARE
     return "hang" if hangs else "reset"
-
-
-def _dumped(value: dict[str, Any] | None) -> bytes | None:
-    return None if value is None else orjson.dumps(value)

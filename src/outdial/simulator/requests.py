@@ -11,6 +11,8 @@ from outdial.simulator.scenarios import ENDS
 
 METADATA_LIMIT = 50_000
 TRANSCRIPT_LIMIT = 20_000_000
+# From open to closed; a call may only move to the right.
+_PRIVACY = ("everything", "everything_except_pii", "basic_attributes_only")
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
@@ -65,7 +67,7 @@ def read_create(body: bytes) -> CreateCall:
         raise ApiError(400, "to_number must be in E.164 format")
     if not told.get("ignore_e164_validation") and not _E164.fullmatch(from_number):
         raise ApiError(400, "from_number must be in E.164 format")
-    metadata = read_metadata(told)
+    metadata = _read_metadata(told)
     extras: dict[str, Any] = {}
     headers = _texts(told, "custom_sip_headers")
     if headers:
@@ -87,7 +89,27 @@ def read_create(body: bytes) -> CreateCall:
     )
 
 
-def read_metadata(told: dict[str, Any]) -> dict[str, Any] | None:
+def read_update(body: bytes, held: bytes) -> tuple[bytes | None, bytes]:
+    """New metadata (None: unchanged) and extras out of an update-call body and the held extras."""
+    told, extras = json_object(body), orjson.loads(held)
+    privacy = told.get("data_storage_setting")
+    if privacy is not None:
+        if privacy not in _PRIVACY:
+            raise ApiError(400, f"data_storage_setting is one of {', '.join(_PRIVACY)}")
+        now = extras.get("data_storage_setting", _PRIVACY[0])
+        if _PRIVACY.index(privacy) < _PRIVACY.index(now):
+            raise ApiError(400, "data_storage_setting cannot become less restrictive")
+        extras["data_storage_setting"] = privacy
+    attributes = told.get("custom_attributes")
+    if attributes is not None:
+        if not isinstance(attributes, dict):
+            raise ApiError(400, "custom_attributes must be an object")
+        extras["custom_attributes"] = attributes
+    metadata = _read_metadata(told)
+    return None if metadata is None else orjson.dumps(metadata), orjson.dumps(extras)
+
+
+def _read_metadata(told: dict[str, Any]) -> dict[str, Any] | None:
     """The `metadata` of a body, at most 50 kB; None where it is not set."""
     metadata = told.get("metadata")
     if metadata is None:
