@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types cover format bench lock clean
+.PHONY: help demo test check lint types cover format bench docs lock clean
 
 BIN := .venv/bin
 PROJECT := pyproject.toml requirements/install.py requirements/bootstrap.txt requirements/build.txt
@@ -47,6 +47,9 @@ format: .venv/dev.stamp ## format, and mend what can be mended by machine
 
 bench: .venv/runtime.stamp ## measure the pipeline, end to end
 	@$(BIN)/python benchmarks/pipeline.py $(ARGS)
+
+docs: .venv/dev.stamp ## write the pages that are made from the code
+	$(BIN)/python -m outdial.analytics.documentation > docs/metrics.md
 
 lock: .venv/dev.stamp ## resolve the dependencies anew (ARGS=--upgrade: to the newest versions)
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt

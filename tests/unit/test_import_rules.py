@@ -84,7 +84,7 @@ def imports_in(source: str, importer: str, *, is_package: bool = False) -> Itera
     lazy = {
         child
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _for_types_only(node)
         for child in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -92,6 +92,10 @@ def imports_in(source: str, importer: str, *, is_package: bool = False) -> Itera
             internal = name == "outdial" or name.startswith("outdial.")
             imported = name.removeprefix("outdial").removeprefix(".") if internal else name
             yield Import(importer, imported, getattr(node, "lineno", 0), internal, node not in lazy)
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _names(node: ast.AST, importer: str, *, is_package: bool) -> list[str]:
@@ -219,6 +223,7 @@ def test_a_breach_is_found(importer: str, source: str) -> None:
         ("adapters.database.ledger", "from outdial.adapters.database import tables"),
         ("adapters.database.ledger", "from . import tables"),
         ("bootstrap", "def build():\n    from outdial.adapters.sqs import SqsQueue"),
+        ("bootstrap", "if TYPE_CHECKING:\n    from outdial.adapters.sqs import SqsQueue"),
         ("relay", "from outdial.consumer import run\nfrom outdial import telemetry"),
         ("internal_api.calls", "from outdial.internal_api import problems"),
         ("simulator.platform", "from outdial.core.signature import sign\nimport fastapi"),
