@@ -92,7 +92,9 @@ def build(  # noqa: PLR0913 - one argument a fact, all by name
             data |= {"outcome": _outcome(details), "reason": reason or heard_reason}
         case ActivityType.NOT_PLACED:
             data |= {"reason": reason, "message": message}
-        case ActivityType.INITIATED | ActivityType.STARTED:
+        case (
+            ActivityType.INITIATED | ActivityType.STARTED
+        ):  # pragma: no branch - mypy proves it the last
             pass
     return {
         "specversion": "1.0",

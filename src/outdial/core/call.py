@@ -196,7 +196,7 @@ def _decide(view: AttemptView, event: AttemptEvent) -> AttemptVerdict:
             return _on_given_up(view)
         case Vanished():
             return _on_vanished(view)
-        case SecondCall():
+        case SecondCall():  # pragma: no branch - mypy proves it the last
             return AttemptVerdict(view.status, alarm=Alarm.DUPLICATE_DIAL)
 
 
@@ -215,7 +215,7 @@ def _on_submission(view: AttemptView, answer: Submission) -> AttemptVerdict:
             return AttemptVerdict(
                 AttemptStatus.REFUSED, CallStatus.FAILED, *_not_placed(view.call_told, "refused")
             )
-        case Throttled() | Suspended():
+        case Throttled() | Suspended():  # pragma: no branch - mypy proves it the last
             return AttemptVerdict(AttemptStatus.DEFERRED, CallStatus.QUEUED)
 
 
@@ -240,7 +240,7 @@ def _on_heard(view: AttemptView, heard: Heard) -> AttemptVerdict:
                 CallStatus.COMPLETED,
                 (*base.tell, *started, ActivityType.COMPLETED),
             )
-        case HeardAnalyzed(over_limit=over_limit):
+        case HeardAnalyzed(over_limit=over_limit):  # pragma: no branch - mypy proves it the last
             # Over the limit nothing rang: the attempt is over, the call is still owed.
             call = CallStatus.QUEUED if over_limit else CallStatus.FAILED
             return AttemptVerdict(AttemptStatus.FAILED, call, (*base.tell, ActivityType.FAILED))
@@ -254,7 +254,7 @@ def _correction(view: AttemptView, heard: Heard) -> AttemptVerdict:
             return AttemptVerdict(AttemptStatus.COMPLETED, CallStatus.COMPLETED, alarm=alarm)
         case HeardAnalyzed():
             return AttemptVerdict(AttemptStatus.FAILED, CallStatus.FAILED, alarm=alarm)
-        case HeardStarted() | HeardEnded():
+        case HeardStarted() | HeardEnded():  # pragma: no branch - mypy proves it the last
             return AttemptVerdict(AttemptStatus.LOST, alarm=alarm)
 
 
