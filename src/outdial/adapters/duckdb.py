@@ -86,7 +86,7 @@ class _Table:
         values = ", ".join(f"s.{name}" for name in self.columns)
         return (
             f"MERGE INTO {self.name} t USING (SELECT r.* FROM (SELECT "  # noqa: S608 - own names
-            f"from_json(j, '{{{struct}}}') AS r FROM (SELECT unnest(?::VARCHAR[]) AS j))) s "
+            f"from_json_strict(j, '{{{struct}}}') AS r FROM (SELECT unnest(?::VARCHAR[]) AS j))) s "
             f"ON {on} {update}WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
         )
 

@@ -15,8 +15,9 @@ class TooManyBucketsError(Exception):
 
 
 def buckets(interval: str, first: int, last: int, tz: zoneinfo.ZoneInfo) -> list[str]:
-    """Names of all steps from the one that holds `first` to the one of `last` (ms), as the
-    dimension of that name writes them.
+    """All steps from the one that holds `first` to the one of `last` (ms).
+
+    They are named as the dimension of that name writes them.
 
     Raises `TooManyBucketsError`.
     """

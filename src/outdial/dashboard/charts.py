@@ -26,7 +26,6 @@ def outcomes_over_time(interval: str, rows: Sequence[Sequence[Any]], steps: Sequ
     for value in values:
         value["order"] = present.index(value["outcome"])
     return {
-        "height": 220,
         "data": {"values": values},
         "mark": {"type": "bar", "cornerRadius": 1, "tooltip": True},
         "encoding": {
@@ -77,7 +76,6 @@ def best_hours(rows: Sequence[Sequence[Any]]) -> Spec:
         if day is not None and rate is not None
     ]
     return {
-        "height": 190,
         "data": {"values": values},
         "mark": {"type": "rect", "cornerRadius": 2, "tooltip": True},
         "encoding": {

@@ -3,7 +3,7 @@
 import zoneinfo
 from datetime import UTC, datetime
 
-NONE = "–"
+NONE = "–"  # noqa: RUF001 - the dash that stands for nothing
 
 
 def count(value: float | None) -> str:

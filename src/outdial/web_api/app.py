@@ -14,8 +14,9 @@ from outdial.http_common.operations import Check, operations_routes
 from outdial.http_common.problems import install
 from outdial.ports.keys import Keys
 from outdial.ports.warehouse import Warehouse
-from outdial.web_api.analytics_routes import analytics_routes
 from outdial.web_api.record_routes import record_routes
+from outdial.web_api.report_routes import report_routes
+from outdial.web_api.table_routes import table_routes
 from outdial.web_api.warehouse_routes import warehouse_routes
 
 
@@ -46,7 +47,8 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
     browsers = (
         authentication if keys is None else BrowserAuthentication(authentication, keys, tokens)
     )
-    app.include_router(analytics_routes(warehouse, browsers))
+    app.include_router(table_routes(warehouse, browsers))
+    app.include_router(report_routes(warehouse, browsers))
     app.include_router(record_routes(warehouse, browsers))
     app.include_router(warehouse_routes(warehouse, authentication, loader))
     app.router.routes.extend(operations_routes({"warehouse": warehouse.as_of, **(checks or {})}))

@@ -66,7 +66,7 @@ class Parameters:
         text = self._query.get(name)
         if text is None:
             return default
-        # Neither "١" nor "1_000": int() is more generous than an API should be.
+        # int() is more generous than an API should be: it takes 1_000, and digits of any script.
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
         if not 1 <= number <= most:
             self._fault(name, f"must be a whole number from 1 to {most}")

@@ -42,8 +42,11 @@ def warehouse_routes(
 
     @router.post("/rebuild")
     async def rebuild(request: Request) -> Response:
-        """Load everything anew: NDJSON, `{"loaded", "waiting"}` a line while it goes on, then
-        `{"loaded", "done": true}` or `{"loaded", "problem"}`. Scope `admin`."""
+        """Load everything anew; scope `admin`.
+
+        NDJSON: `{"loaded", "waiting"}` while it goes on, then `{"loaded", "done": true}` or
+        `{"loaded", "problem"}`.
+        """
         await authentication.caller(request, Scope.ADMIN)
         if loader is None:
             detail = "the loader runs in another process; ask that one"

@@ -34,7 +34,7 @@ const drawn = new WeakMap();
 async function draw(box) {
   if (!window.outdialEmbed) return;
   drawn.get(box)?.finalize();
-  const spec = { width: "container", autosize: { type: "fit", contains: "padding" },
+  const spec = { width: "container", height: "container", autosize: { type: "fit", contains: "padding" },
     ...coloured(JSON.parse(box.dataset.spec)) };
   // ast: expressions are interpreted, so the page needs no right to evaluate text as code.
   const made = await window.outdialEmbed(box, spec, { actions: false, ast: true, config: theme(),
@@ -113,8 +113,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const asked = new URLSearchParams(location.search).has("tz");
-if (zone && !asked && !document.cookie.includes(`outdial_tz=${encodeURIComponent(zone)}`)) {
-  document.cookie = `outdial_tz=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+if (zone && !asked && !document.cookie.includes(`outdial_tz=${zone}`)) {
+  document.cookie = `outdial_tz=${zone}; path=/; max-age=31536000; samesite=lax`;
   refresh();
 }
 keepFresh();
