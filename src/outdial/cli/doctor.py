@@ -1,0 +1,45 @@
+"""`outdial doctor`: is everything there that this configuration asks for?"""
+
+from typing import Annotated
+
+import typer
+
+from outdial.cli import session
+from outdial.cli.output import note, say, say_json, styled
+
+_MARKS = {"ok": ("ok", "green"), "notice": ("notice", "yellow"), "fault": ("fault", "red")}
+
+
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    r"""Check the configuration and reach every dependency; say what is wrong and how to mend it.
+
+    Changes nothing and dials nobody. Exit code 1 when something is at fault.
+
+    \b
+    Examples:
+      outdial doctor
+      outdial doctor --json | jq '.checks[] | select(.state == "fault")'
+    """
+    from outdial.cli.checks import run_checks  # noqa: PLC0415
+
+    checks = session.run(run_checks())
+    faults = [check for check in checks if check.state == "fault"]
+    if as_json:
+        items = [
+            {"name": c.name, "state": c.state, "detail": c.detail, "mend": c.mend} for c in checks
+        ]
+        say_json({"ok": not faults, "checks": items})
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            mark, colour = _MARKS[check.state]
+            say(f"{styled(f'{mark:6}', colour)}  {check.name:{width}}  {check.detail}")
+            if check.mend:
+                say(f"{'':8}{'':{width}}  → {check.mend}")
+        if not faults:
+            note("All is well.")
+    if faults:
+        raise typer.Exit(1)

@@ -1,0 +1,80 @@
+"""Which API a command speaks to, and with which key."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from outdial.cli import home
+from outdial.errors import ConfigurationError, OutdialError
+
+if TYPE_CHECKING:
+    from outdial.client import ApiError, Client
+    from outdial.config import Settings
+
+T = TypeVar("T")
+
+#: Ports where nothing else is said, by service.
+PORTS = {
+    "internal-api": 8001,
+    "webhook": 8002,
+    "web-api": 8003,
+    "simulator": 8004,
+    "call-processor": 8011,
+    "webhook-processor": 8012,
+    "relay": 8013,
+}
+LOOPBACK = "127.0.0.1"
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine. A refusal of the API is told with its remedy."""
+    from outdial.client import ApiError  # noqa: PLC0415 - a third of a second
+
+    try:
+        return asyncio.run(work)
+    except ApiError as error:
+        raise OutdialError(explained(error)) from None
+
+
+def url(settings: "Settings", service: str = "internal-api") -> str:
+    """Where a service of the running system is."""
+    if service == "internal-api" and settings.api_url:
+        return settings.api_url
+    running = home.running(settings.home)
+    if running is not None and isinstance(told := running.get("urls"), dict) and service in told:
+        return str(told[service])
+    return f"http://{LOOPBACK}:{PORTS[service]}"
+
+
+def key(settings: "Settings") -> str | None:
+    """The key in force; None where there is none (authentication may be off)."""
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value()
+    kept = home.read_key(settings.home)
+    return str(kept["key"]) if kept and "key" in kept else None
+
+
+def client(settings: "Settings", *, retries: int = 2) -> "Client":
+    """A client of the Voice API in force."""
+    from outdial.client import Client  # noqa: PLC0415 - a third of a second
+
+    base = url(settings)
+    if not base.startswith(("http://", "https://")):
+        raise ConfigurationError(f"OUTDIAL_API_URL {base}: not an http:// or https:// address")
+    return Client(base, key(settings), retries=retries)
+
+
+def explained(error: "ApiError") -> str:
+    """What the API said, and what to do about it."""
+    match error.problem.status:
+        case 0:
+            return f"{error}; is it running? Start it with `outdial up`, or set OUTDIAL_API_URL"
+        case 401:
+            return (
+                f"the Voice API does not accept the key ({error}): set OUTDIAL_API_KEY, "
+                f"or make a key with `outdial keys create`"
+            )
+        case 403:
+            return f"this key may not do that: {error}"
+        case _:
+            return str(error)
