@@ -131,25 +131,26 @@ async def _one_request(
         ) as response:
             if not response.ok:
                 raise await refusal(response)
+            number = 0
             async for text in response.content:
-                yield _settle(waiting, text)
+                number += 1
+                yield _settle(waiting, number, text)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise unanswered(connection.base_url, error) from error
     if waiting:
         raise unanswered(connection.base_url, EOFError("it answered fewer calls than it was sent"))
 
 
-def _settle(waiting: deque[_Line], text: bytes) -> BatchAnswer:
+def _settle(waiting: deque[_Line], number: int, text: bytes) -> BatchAnswer:
     answer = decode(text)
-    if not isinstance(answer, dict) or not waiting:
-        msg = "the answers do not match the calls sent"
-        raise ApiError(Problem(0, "Not understood", msg))
+    if not isinstance(answer, dict) or answer.get("line") != number or not waiting:
+        detail = "the answers do not match the calls sent"
+        raise ApiError(Problem(200, "Not understood", detail))
     line = waiting[0]
     problem = answer.get("problem")
     if problem is None:
         waiting.popleft()
-        replayed = answer.get("replayed") is True
-        return BatchAnswer(line.index, answer["id"], answer["status"], replayed=replayed)
+        return BatchAnswer(line.index, answer.get("id"), answer.get("status"))
     read = read_problem(problem.get("status", 0), problem)
     if read.passing:
         # This one and all after it stay unanswered: they are sent again.
