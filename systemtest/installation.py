@@ -1,0 +1,100 @@
+"""One installation of the program: a home folder, its settings, and what runs on it."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from systemtest.program import Program, run
+from systemtest.receiver import Receiver
+from systemtest.services import Simulator, VoiceApi
+
+#: Fast enough for tests: limits lifted, leases as short as a busy machine allows.
+SETTINGS = {
+    "OUTDIAL_DIAL_RATE": "200",
+    "OUTDIAL_MAX_CONCURRENT_CALLS": "500",
+    "OUTDIAL_ATTEMPT_LEASE": "5",
+    "OUTDIAL_DEFAULT_FROM_NUMBER": "+14155550100",
+    "OUTDIAL_DEFAULT_AGENT_ID": "agent_interviews",
+}
+#: A call of a minute passes in half a second.
+SPEED = "120"
+_FREE_PORTS = [
+    word
+    for name in ("internal-api", "webhook", "web-api", "simulator")
+    for word in (f"--{name}-port", "0")
+]
+
+
+class Installation:
+    """Owns everything it starts; leaving the context ends it all."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """`settings`: further variables, without their prefix, in lower case."""
+        self.home = folder / "home"
+        self.receiver = Receiver()
+        self.environment = (
+            SETTINGS
+            | {"OUTDIAL_ACTIVITY_SINK_URL": self.receiver.url}
+            | {f"OUTDIAL_{name.upper()}": value for name, value in settings.items()}
+        )
+        self._programs: list[Program] = []
+        self._key: str | None = None
+        self.api = VoiceApi("", "")
+        self.simulator = Simulator("")
+
+    def __enter__(self) -> Self:
+        """Nothing runs yet but the receiver."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End what runs; after a failure show what it said."""
+        for program in reversed(self._programs):
+            program.end()
+            if error is not None:
+                print(f"--- {program.name}\n{program.log[-3000:]}")
+        self.receiver.close()
+        self.api.close()
+        self.simulator.close()
+
+    def start(self, *arguments: str) -> Program:
+        """Start `outdial ARGUMENTS --json`."""
+        program = Program(self.home, self.environment, *arguments, "--json")
+        self._programs.append(program)
+        return program
+
+    def up(self) -> Program:
+        """Start `outdial up` on free ports; `api` and `simulator` follow it there."""
+        program = self.start("up", *_FREE_PORTS, "--speed", SPEED)
+        if program.ready["key"] is not None:
+            self._key = program.ready["key"]["key"]
+        urls = program.ready["urls"]
+        self.reach(urls["internal-api"], urls.get("simulator", self.simulator.url))
+        return program
+
+    def reach(self, api_url: str, simulator_url: str) -> None:
+        """Where the services are now."""
+        if self._key is None:
+            self._key = self._create_key()
+        if not self.api.url:
+            self.api.close()
+            self.api = VoiceApi(api_url, self._key)
+        self.api.url = api_url
+        self.simulator.url = simulator_url
+
+    def run(self, *arguments: str) -> str:
+        """Run a command to its end; what it printed."""
+        return run(self.home, self.environment, *arguments)
+
+    def _create_key(self) -> str:
+        scopes = ("calls:write", "calls:read", "admin")
+        options = [word for scope in scopes for word in ("--scope", scope)]
+        printed = self.run("keys", "create", "--tenant", "engage", *options, "--json")
+        created: dict[str, Any] = json.loads(printed)
+        key: str = created["key"]
+        return key
