@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.retellai.com"
 
-#: Seconds for one look-up.
-_PATIENCE = 15.0
 #: Seconds an idle connection is kept: less than any server keeps it, for a request sent into a
 #: connection that is just being closed has no answer, and so leaves a doubt.
 _KEEP_ALIVE = 3.0
@@ -45,12 +43,21 @@ class RetellPlatform:
     """Retell (or the simulator) over HTTP. Belongs to the event loop that first uses it."""
 
     def __init__(
-        self, api_key: str, base_url: str | None = None, *, max_connections: int = 100
+        self,
+        api_key: str,
+        base_url: str | None = None,
+        *,
+        max_connections: int = 100,
+        patience: float = 15.0,
     ) -> None:
-        """`max_connections`: requests under way at once; more wait for one to end."""
+        """`max_connections`: requests under way at once; more wait for one to end.
+
+        `patience`: seconds for one question; a submission brings its own.
+        """
         self._api_key = api_key
         self._base_url = base_url or BASE_URL
         self._max_connections = max(max_connections, 10)
+        self._patience = patience
         self._loading = asyncio.Lock()
         self._client: AsyncRetell | None = None
 
@@ -76,10 +83,11 @@ class RetellPlatform:
         while True:
             page = await self._list({"metadata": [wanted]}, cursor)
             for item in page["items"]:
-                if _attempt_of(item) != attempt_id or not item.get("call_id"):
+                call_id = item.get("call_id")
+                if _attempt_of(item) != attempt_id or not isinstance(call_id, str) or not call_id:
                     # Taken for "absent" or for another's call, this would dial twice.
                     raise Unavailable("Retell", "list-calls answered what it was not asked for")
-                found.append(item["call_id"])
+                found.append(call_id)
             if not page.get("has_more"):
                 return found
             cursor = {"pagination_key": page["pagination_key"]}
@@ -88,7 +96,7 @@ class RetellPlatform:
         """See the port."""
         return await self._ask(
             lambda client: client.call.with_raw_response.retrieve(
-                retell_call_id, timeout=_PATIENCE, max_retries=0
+                retell_call_id, timeout=self._patience, max_retries=0
             ),
             unless={404, 422},
         )
@@ -97,7 +105,7 @@ class RetellPlatform:
         """See the port."""
         await self._ask(
             lambda client: client.call.with_raw_response.stop(
-                retell_call_id, timeout=_PATIENCE, max_retries=0
+                retell_call_id, timeout=self._patience, max_retries=0
             ),
             unless={400, 404, 409, 422},
         )
@@ -106,7 +114,7 @@ class RetellPlatform:
         """See the port."""
         told = await self._ask(
             lambda client: client.concurrency.with_raw_response.retrieve(
-                timeout=_PATIENCE, max_retries=0
+                timeout=self._patience, max_retries=0
             )
         )
         current, limit = (
@@ -163,7 +171,7 @@ class RetellPlatform:
                 filter_criteria=criteria,
                 sort_order="ascending",
                 limit=_PAGE,
-                timeout=_PATIENCE,
+                timeout=self._patience,
                 max_retries=0,
                 **cursor,
             )
@@ -188,10 +196,10 @@ class RetellPlatform:
         from retell import APIStatusError, RetellError  # noqa: PLC0415 - loaded by now
 
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 response = await request(client)
         except TimeoutError:
-            raise Unavailable("Retell", f"no answer within {_PATIENCE:g} s") from None
+            raise Unavailable("Retell", f"no answer within {self._patience:g} s") from None
         except APIStatusError as error:
             message = _retells_message(error.response)
             # A 404 is anybody's: taken for Retell's, it would make calls vanish.
