@@ -101,7 +101,7 @@ async def test_filters_narrow(service: Service) -> None:
 
 async def test_dates_are_days_of_the_zone(service: Service) -> None:
     """`from` and `to` as dates take in whole local days; as times they are exact, `to` outside."""
-    at = 1_789_160_400_000  # 2026-09-11T21:00:00Z, which is the 12th at 00:00 in Riyadh + 0
+    at = 1_789_160_400_000  # 2026-09-11T21:00:00Z, the first ms of the 12th in Riyadh
     await service.warehouse.load(
         [call_row(created_at=at - 1, campaign="edge"), call_row(created_at=at, campaign="edge")],
         [],
@@ -201,7 +201,10 @@ async def test_csv_and_parquet_hold_every_row(service: Service) -> None:
     answer = await service.get("/attempts", accept=_PARQUET)
     assert answer.headers["content-type"] == _PARQUET
     target.write_bytes(answer.content)
-    rows = duckdb.sql(f"SELECT id, outcome, duration_ms, cost_usd FROM '{target}'").fetchall()
+    with duckdb.connect() as reader:
+        rows = reader.execute(
+            "SELECT id, outcome, duration_ms, cost_usd FROM read_parquet(?)", [str(target)]
+        ).fetchall()
     assert {row[0]: row[1:] for row in rows} == expected
 
 

@@ -29,6 +29,8 @@ _DAY = 86_400_000
 
 _CALL_STATUSES = ["scheduled", "queued", "dialing", "in_progress", "completed", "failed"]
 _CALL_STATUSES += ["cancelled", "expired", "rejected"]
+_ATTEMPT_STATUSES = ["claimed", "unknown", "initiated", "started", "deferred", "refused"]
+_ATTEMPT_STATUSES += ["completed", "completed", "failed", "lost"]
 
 
 @pytest.fixture
@@ -47,19 +49,7 @@ def _maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 _SPAN = st.integers(0, 200_000)
 _attempt = st.fixed_dictionaries(
     {
-        "status": st.sampled_from(
-            [
-                "claimed",
-                "unknown",
-                "initiated",
-                "started",
-                "deferred",
-                "refused",
-                "completed",
-                "failed",
-                "lost",
-            ]
-        ),
+        "status": st.sampled_from(_ATTEMPT_STATUSES),
         "connected": st.booleans(),
         "outcome": _maybe(
             st.sampled_from(["answered", "voicemail", "no_answer", "busy", "declined", "failed"])

@@ -68,7 +68,9 @@ class _Table:
             if known is None or (self.versioned and row["version"] > known["version"]):
                 newest[row[self.key]] = row
         return [
-            orjson.dumps({name: row.get(name) for name in self.columns}).decode()
+            orjson.dumps(
+                {name: _cell(kind, row.get(name)) for name, kind in self.columns.items()}
+            ).decode()
             for row in newest.values()
         ]
 
@@ -288,6 +290,13 @@ class DuckDBWarehouse:
                 timer.cancel()
 
         return limited
+
+
+def _cell(kind: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """JSON is stored as its text, whether it comes as text or decoded."""
+    if kind != "json" or value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()
 
 
 def _portions(texts: list[str]) -> list[list[str]]:

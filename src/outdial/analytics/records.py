@@ -199,10 +199,12 @@ async def story(own: OwnRows, call_id: str) -> CallStory | None:
     return CallStory(call, details, timeline)
 
 
-def _reason(data: str | None) -> str | None:
-    fields = _json(data)
-    reason = fields.get("reason") if isinstance(fields, dict) else None
-    return reason if isinstance(reason, str) else None
+def _reason(event: str | None) -> str | None:
+    """Why it was told: `data.reason` of the CloudEvent."""
+    match _json(event):
+        case {"data": {"reason": str(reason)}}:
+            return reason
+    return None
 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401 - JSON is any of its kinds

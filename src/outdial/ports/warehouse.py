@@ -70,7 +70,7 @@ ATTEMPT_COLUMNS: dict[str, str] = {
     "provisional": "bool",
 }
 
-#: One row an activity event; append-only.
+#: One row an activity event; append-only. `data`: the whole CloudEvent.
 ACTIVITY_COLUMNS: dict[str, str] = {
     "event_id": "text",
     "call_id": "text",
