@@ -83,8 +83,7 @@ class LedgerDialing:
             late = now >= attempt.first_submitted_at + self._rules.submit_ms
             held = space.stopped is not None or space.lane_paused(call.lane)
             # Its line is counted already; the rate it has to ask for like any other dial.
-            over = space.free_lines(self._rules.limits) < 0 or space.tokens < 1
-            if expired or late or held or over:
+            if expired or late or held or space.tokens < 1:
                 return False
             attempt.set(lease_until=now + self._rules.lease_ms)
             batch.flush(connection)

@@ -8,20 +8,27 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tex
 
 from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.intake import count_published, unpublish
-from outdial.adapters.database.tables import attempts, calls
+from outdial.adapters.database.tables import (
+    EXPIRING,
+    PUBLISHED,
+    SCHEDULED,
+    UNPUBLISHED,
+    UNSETTLED,
+    attempts,
+    calls,
+)
 from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import SEPARATOR, deployment_of, read_workspace
 from outdial.core.call import CallStatus, Request, decide_call
 from outdial.ports.outbox import DueCall
 
-_DUE = "status = 'queued' AND published_at IS NULL"
 #: The lanes that have something waiting, found by one index look-up a lane: a million calls
 #: waiting in one campaign cost as much as one.
 _LANES = text(f"""
 WITH RECURSIVE lanes(lane) AS (
-    SELECT min(lane) FROM calls WHERE {_DUE}
+    SELECT min(lane) FROM calls WHERE {UNPUBLISHED}
     UNION ALL
-    SELECT (SELECT min(calls.lane) FROM calls WHERE {_DUE} AND calls.lane > lanes.lane)
+    SELECT (SELECT min(calls.lane) FROM calls WHERE {UNPUBLISHED} AND calls.lane > lanes.lane)
     FROM lanes WHERE lanes.lane IS NOT NULL
 )
 SELECT lane FROM lanes WHERE lane IS NOT NULL
@@ -66,7 +73,7 @@ class LedgerDueCalls:
             return any(
                 connection.execute(query.limit(1)).first() is not None
                 for query in (
-                    select(calls.c.id).where(text(_DUE), calls.c.due_at <= now),
+                    select(calls.c.id).where(UNPUBLISHED, calls.c.due_at <= now),
                     _orphans(now, self._republish_ms),
                     _forgotten(now, self._republish_ms),
                 )
@@ -90,8 +97,7 @@ class LedgerDueCalls:
             lost = connection.execute(
                 update(calls)
                 .where(
-                    calls.c.status == CallStatus.QUEUED.value,
-                    calls.c.published_at.is_not(None),
+                    PUBLISHED,
                     calls.c.published_at <= now - older_than_ms,
                 )
                 .values(published_at=None)
@@ -102,18 +108,16 @@ class LedgerDueCalls:
 
 
 def _promotable(now: int) -> ColumnElement[bool]:
-    scheduled = and_(calls.c.status == "scheduled", calls.c.not_before <= now)
-    expired = and_(
-        calls.c.expires_at.is_not(None),
-        text("status IN ('scheduled', 'queued')"),
-        calls.c.expires_at <= now,
+    return or_(
+        and_(SCHEDULED, calls.c.not_before <= now), and_(EXPIRING, calls.c.expires_at <= now)
     )
-    return or_(scheduled, expired)
 
 
 def _promote(connection: Connection, now: int, limit: int) -> int:
     batch = Batch(deployment_of(connection), now)
-    batch.lock_calls(connection, _promotable(now), limit=limit)
+    # Found by their own indexes first: in id order, as locks are taken, all history lies before.
+    found = connection.execute(select(calls.c.id).where(_promotable(now)).limit(limit)).scalars()
+    batch.lock_calls(connection, calls.c.id.in_(found.all()))
     for call in batch.calls.values():
         expired = call.expires_at is not None and call.expires_at <= now
         request = Request.EXPIRE if expired else Request.DUE
@@ -151,20 +155,32 @@ def _take_turns(
     # Where there are more lanes than places, chance decides who begins, so nobody always waits.
     start = random.randrange(len(lanes))  # noqa: S311 - fairness, not secrecy
     turns = [*lanes[start:], *lanes[:start]][:quota]
-    columns = []
+    columns: dict[str, list[DueCall]] = {lane: [] for lane in turns}
     left = quota
-    for position, lane in enumerate(turns):
-        share = -(-left // (len(turns) - position))
-        rows = connection.execute(
-            select(calls.c.id)
-            .where(text(_DUE), calls.c.lane == lane, calls.c.due_at <= now)
-            .order_by(calls.c.due_at)
-            .limit(share)
-        ).scalars()
-        column = [DueCall(call_id, lane) for call_id in rows]
-        left -= len(column)
-        columns.append(column)
-    return [call for call in chain.from_iterable(zip_longest(*columns)) if call is not None]
+    # What a short lane leaves of its share goes to those that have more.
+    while turns and left > 0:
+        share = max(1, left // len(turns))
+        for lane in list(turns):
+            column = columns[lane]
+            more = _oldest(connection, now, lane, len(column), min(share, left))
+            column += more
+            left -= len(more)
+            if len(more) < share:
+                turns.remove(lane)
+    return [
+        call for call in chain.from_iterable(zip_longest(*columns.values())) if call is not None
+    ]
+
+
+def _oldest(connection: Connection, now: int, lane: str, after: int, limit: int) -> list[DueCall]:
+    rows = connection.execute(
+        select(calls.c.id)
+        .where(UNPUBLISHED, calls.c.lane == lane, calls.c.due_at <= now)
+        .order_by(calls.c.due_at)
+        .offset(after)
+        .limit(limit)
+    ).scalars()
+    return [DueCall(call_id, lane) for call_id in rows]
 
 
 def _orphans(now: int, republish_ms: int) -> Select[tuple[str, str]]:
@@ -173,7 +189,7 @@ def _orphans(now: int, republish_ms: int) -> Select[tuple[str, str]]:
         select(calls.c.id, calls.c.lane)
         .select_from(attempts.join(calls, attempts.c.call_id == calls.c.id))
         .where(
-            text("attempts.status IN ('claimed', 'unknown')"),
+            UNSETTLED,
             attempts.c.lease_until <= now,
             calls.c.status == CallStatus.DIALING.value,
             or_(
@@ -188,6 +204,6 @@ def _orphans(now: int, republish_ms: int) -> Select[tuple[str, str]]:
 def _forgotten(now: int, republish_ms: int) -> Select[tuple[str, str]]:
     """Calls published long ago that nobody claimed."""
     return select(calls.c.id, calls.c.lane).where(
-        text("calls.status = 'queued' AND calls.published_at IS NOT NULL"),
+        PUBLISHED,
         calls.c.published_at <= now - republish_ms,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
-from outdial.adapters.database.tables import calls, idempotency_keys, pauses
+from outdial.adapters.database.tables import PUBLISHED, calls, idempotency_keys, pauses
 from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.views import call_page, call_record
 from outdial.adapters.database.workspace import deployment_of, lane_of, read_workspace
@@ -163,12 +163,7 @@ def unpublish(connection: Connection, call_ids: Sequence[str]) -> None:
 
 def count_published(connection: Connection, limit: int) -> int:
     """Calls whose hint is on its way and that nobody has claimed, up to `limit`."""
-    ahead = (
-        select(calls.c.published_at)
-        .where(and_(calls.c.status == "queued", calls.c.published_at.is_not(None)))
-        .limit(limit)
-        .subquery()
-    )
+    ahead = select(calls.c.published_at).where(PUBLISHED).limit(limit).subquery()
     return int(connection.execute(select(func.count()).select_from(ahead)).scalar_one())
 
 

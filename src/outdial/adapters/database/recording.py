@@ -61,7 +61,7 @@ def _placed(batch: Batch, attempt: LockedAttempt, placed: Placed) -> Recorded:
     """Retell's own word counts whoever brings it, also a worker whose lease has passed."""
     known = attempt.state["retell_call_id"]
     if known is not None and known != placed.retell_call_id:
-        second = batch.decide(attempt, SecondCall())
+        second = batch.decide(attempt, SecondCall(), retell_call_id=placed.retell_call_id)
         return Recorded(attempt.id, kept=False, alarm=second.alarm and second.alarm.value)
     adopt(attempt, placed.retell_call_id)
     verdict = batch.decide(attempt, placed)

@@ -5,6 +5,9 @@ of a row and `loaded_version` is the one the warehouse has, so that no change is
 whatever order transactions commit in. Partial indexes hold only what waits for somebody.
 """
 
+import re
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -18,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -35,8 +39,20 @@ metadata = MetaData(
 _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
-def _partial(name: str, *columns: Column[object] | str, where: str) -> Index:
-    condition = text(where)
+# What the partial indexes hold. They are text because an index serves only the queries that repeat
+# its condition literally: a bound parameter in its place makes a scan of it.
+UNPUBLISHED = text("calls.status = 'queued' AND calls.published_at IS NULL")
+PUBLISHED = text("calls.status = 'queued' AND calls.published_at IS NOT NULL")
+SCHEDULED = text("calls.status = 'scheduled'")
+EXPIRING = text("calls.expires_at IS NOT NULL AND calls.status IN ('scheduled', 'queued')")
+LINE_OPEN = text("attempts.line_open")
+UNSETTLED = text("attempts.status IN ('claimed', 'unknown')")
+UNLOADED = text("NOT activity_events.loaded")
+
+
+def _partial(name: str, *columns: Column[Any], where: str | TextClause) -> Index:
+    # In an index there is one table only, and PostgreSQL wants it unnamed.
+    condition = text(re.sub(r"\b(calls|attempts|activity_events)\.", "", str(where)))
     return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
@@ -120,18 +136,19 @@ _partial(
     "ix_calls_due",
     calls.c.lane,
     calls.c.due_at,
-    where="status = 'queued' AND published_at IS NULL",
+    where=UNPUBLISHED,
 )
+_partial("ix_calls_due_at", calls.c.due_at, where=UNPUBLISHED)
 _partial(
     "ix_calls_published",
     calls.c.published_at,
-    where="status = 'queued' AND published_at IS NOT NULL",
+    where=PUBLISHED,
 )
-_partial("ix_calls_scheduled", calls.c.not_before, where="status = 'scheduled'")
+_partial("ix_calls_scheduled", calls.c.not_before, where=SCHEDULED)
 _partial(
     "ix_calls_expiring",
     calls.c.expires_at,
-    where="expires_at IS NOT NULL AND status IN ('scheduled', 'queued')",
+    where=EXPIRING,
 )
 _partial("ix_calls_outbox", calls.c.outbox_due_at, where="outbox_due_at IS NOT NULL")
 _partial("ix_calls_unloaded", calls.c.id, where="version > loaded_version")
@@ -196,8 +213,8 @@ attempts = Table(
     Column("loaded_version", Integer, nullable=False),
     UniqueConstraint("call_id", "number"),
 )
-_partial("ix_attempts_line_open", attempts.c.id, where="line_open")
-_partial("ix_attempts_lease", attempts.c.lease_until, where="status IN ('claimed', 'unknown')")
+_partial("ix_attempts_line_open", attempts.c.id, where=LINE_OPEN)
+_partial("ix_attempts_lease", attempts.c.lease_until, where=UNSETTLED)
 _partial("ix_attempts_unloaded", attempts.c.id, where="version > loaded_version")
 
 #: The inbox: every webhook as it came. `id` is derived from (Retell call id, event, hash).
@@ -244,7 +261,7 @@ activity_events = Table(
     UniqueConstraint("call_id", "sequence"),
 )
 _partial("ix_activity_events_parked", activity_events.c.parked_at, where="parked_at IS NOT NULL")
-_partial("ix_activity_events_unloaded", activity_events.c.id, where="NOT loaded")
+_partial("ix_activity_events_unloaded", activity_events.c.id, where=UNLOADED)
 
 #: What must never happen, and did.
 alarms = Table(

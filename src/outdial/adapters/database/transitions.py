@@ -200,16 +200,10 @@ class Batch:
     _activity: list[dict[str, Any]] = field(default_factory=list)
     _alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def lock_calls(
-        self, connection: Connection, where: ColumnElement[bool], *, limit: int | None = None
-    ) -> None:
+    def lock_calls(self, connection: Connection, where: ColumnElement[bool]) -> None:
         """Lock the calls that match, in id order, without their attempts."""
         statement = (
-            select(*_CALL_COLUMNS)
-            .where(where)
-            .order_by(calls.c.id)
-            .limit(limit)
-            .with_for_update(of=calls)
+            select(*_CALL_COLUMNS).where(where).order_by(calls.c.id).with_for_update(of=calls)
         )
         for row in connection.execute(statement).mappings():
             self._call(row)

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from outdial.adapters.database.engine import Database
-from outdial.adapters.database.tables import activity_events, attempts, calls
+from outdial.adapters.database.tables import UNLOADED, activity_events, attempts, calls
 from outdial.ports.outbox import Changes
 from outdial.ports.warehouse import ATTEMPT_COLUMNS, CALL_COLUMNS
 
@@ -50,7 +50,7 @@ _ACTIVITY = select(
     activity_events.c.occurred_at,
     activity_events.c.recorded_at,
     activity_events.c.event.label("data"),
-).where(~activity_events.c.loaded)
+).where(UNLOADED)
 
 _CALLS_LOADED = (
     update(calls).where(calls.c.id == bindparam("key")).values(loaded_version=bindparam("seen"))
@@ -122,7 +122,7 @@ class LedgerWarehouseOutbox:
             for table, condition in (
                 (calls, calls.c.version > calls.c.loaded_version),
                 (attempts, attempts.c.version > attempts.c.loaded_version),
-                (activity_events, ~activity_events.c.loaded),
+                (activity_events, UNLOADED),
             )
         ]
 

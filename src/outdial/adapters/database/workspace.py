@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from outdial.adapters.database.tables import attempts, pauses, workspace
+from outdial.adapters.database.tables import LINE_OPEN, attempts, pauses, workspace
 
 #: Separates tenant and campaign in a lane; in neither of them allowed.
 SEPARATOR = "\x1f"
@@ -70,7 +70,7 @@ class Workspace:
 
 def read_workspace(connection: Connection, *, lock: bool) -> Workspace:
     """Read the row, locked where permits are taken; the count is of the same moment."""
-    running = select(func.count()).where(attempts.c.line_open).scalar_subquery()
+    running = select(func.count()).select_from(attempts).where(LINE_OPEN).scalar_subquery()
     statement = select(workspace, running.label("running"))
     if lock:
         # The count must see what the transaction before us did, so the lock comes first.

@@ -79,6 +79,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'queued' AND published_at IS NULL"),
     )
     op.create_index(
+        "ix_calls_due_at",
+        "calls",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'queued' AND published_at IS NULL"),
+        postgresql_where=sa.text("status = 'queued' AND published_at IS NULL"),
+    )
+    op.create_index(
         "ix_calls_expiring",
         "calls",
         ["expires_at"],
