@@ -72,7 +72,7 @@ def test_no_request_breaks_the_service(served: VoiceApi) -> None:
     for operation in operations:
 
         @settings(
-            max_examples=30,
+            max_examples=15,
             derandomize=True,
             deadline=None,
             phases=[Phase.explicit, Phase.generate],
