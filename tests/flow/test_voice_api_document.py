@@ -79,7 +79,7 @@ def test_no_request_breaks_the_service(served: VoiceApi) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
-        def ask(case: Any) -> None:  # noqa: ANN401 - Schemathesis's own type
+        def ask(case: Any) -> None:
             answer = case.call_and_validate(
                 headers={"Authorization": f"Bearer {served.secret}"}, checks=CHECKS
             )

@@ -80,7 +80,7 @@ class Answer:
     text: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON is any of its kinds
+    def json(self) -> Any:
         """The body as JSON."""
         return json.loads(self.text)
 
