@@ -150,7 +150,8 @@ def _settle(waiting: deque[_Line], number: int, text: bytes) -> BatchAnswer:
     problem = answer.get("problem")
     if problem is None:
         waiting.popleft()
-        return BatchAnswer(line.index, answer.get("id"), answer.get("status"))
+        replayed = answer.get("replayed") is True
+        return BatchAnswer(line.index, answer.get("id"), answer.get("status"), replayed=replayed)
     read = read_problem(problem.get("status", 0), problem)
     if read.passing:
         # This one and all after it stay unanswered: they are sent again.
