@@ -52,11 +52,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def service(outdial_home: Path, library: Path) -> AsyncIterator[Service]:
-    """300 calls over six days."""
+def home(outdial_home: Path, library: Path) -> Path:
+    """A home folder with that cache."""
     outdial_home.mkdir()
     outdial_home.joinpath("cache").symlink_to(library)
-    async with running(outdial_home) as found:
+    return outdial_home
+
+
+@pytest.fixture
+async def service(home: Path) -> AsyncIterator[Service]:
+    """300 calls over six days."""
+    async with running(home) as found:
         yield found
 
 

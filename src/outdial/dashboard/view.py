@@ -16,6 +16,8 @@ from outdial.dashboard.choice import SELECTS, Choice
 
 _RECENT = 12
 _MOST_OPTIONS = 200
+#: What a chart by the minute shows at least.
+_SHORTEST_MS = 14 * 60_000
 _LINES = ("calls", "connected", "answer_rate", "success_rate", "talk_ms_avg", "cost_usd")
 _SPLIT = ("attempts", "connected", "answer_rate", "success_rate", "talk_ms_avg", "cost_usd")
 
@@ -85,6 +87,9 @@ async def gather(own: OwnRows, choice: Choice) -> View:
     values = await _values(own, filters)
     span = await extent(own, filters)
     interval = _interval(span)
+    if span is not None and interval == "minute":
+        # A minute or two of calls would make one bar as wide as the page.
+        span = min(span[0], span[1] - _SHORTEST_MS), span[1]
     lines: dict[str, list[Any]] = {}
     if span is not None:
         table = await series(own, _LINES, interval, _within(filters, span))
