@@ -1,5 +1,7 @@
 """Which rows ask for the same call."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from outdial.contacts.errors import UnusableRowError
@@ -8,7 +10,7 @@ from outdial.contacts.identity import Identity
 ADA = {"to_number": "+14155550123", "dynamic_variables": {"name": "Ada", "slot": "9"}}
 
 
-def key(request: dict[str, object], row: int = 2, columns: tuple[str, ...] = ()) -> str:
+def key(request: Mapping[str, object], row: int = 2, columns: tuple[str, ...] = ()) -> str:
     """The key of a row in a file of its own."""
     with Identity(columns) as identity:
         return identity.key_of(request, row)[0]

@@ -1,7 +1,7 @@
 """`outdial import`: a file of people to call, through the Voice API."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,14 +22,16 @@ from outdial.cli.output import (
 from outdial.errors import OutdialError
 
 if TYPE_CHECKING:
-    from outdial.client import ApiError
+    from outdial.client import ApiError, CallRequest
+    from outdial.config import Settings
     from outdial.contacts.placing import Tally
     from outdial.contacts.reader import Contacts, Reading, Row
     from outdial.contacts.rejects import Rejects
     from outdial.contacts.source import Source
 
-#: Once a second is enough to look at a list of numbers that were refused.
+#: Rejected rows that are named on the terminal; the file names all.
 _NAMED_REASONS = 5
+_ANY_NUMBER = "+14155550100"
 
 
 def import_(  # noqa: PLR0913 - an option each
@@ -190,12 +192,13 @@ class Import:
         from outdial.contacts.placing import Placing  # noqa: PLC0415
 
         # Waiting for an API that is away is the import's own affair: no retries in the client.
-        async with session.client(config.load(), retries=0) as client:
+        settings = config.load()
+        async with session.client(settings, retries=0) as client:
             placing = Placing(client, self._reject, self._moved, self._wait)
             self._tally = placing.tally
             rows = iter(self._contacts)
             if self._dry_run:
-                placing.check(rows)
+                placing.check(rows, _judge(settings))
             else:
                 await placing.run(rows)
 
@@ -232,12 +235,11 @@ class Import:
         more = self.tally.rejected + self.tally.duplicates - len(self._reasons)
         if more > 0:
             note(f"  … and {more:,} more")
-        if written is None:
-            return
-        again = "correct it and import that file" if self.tally.rejected else "nothing to do"
-        note(f"Rows that were left out, with the reason: {written} ({again}).")
         if self.tally.rejected:
-            complain(f"{counted(self.tally.rejected, 'row')} rejected, see {written}")
+            rows = counted(self.tally.rejected, "row")
+            complain(f"{rows} rejected: correct them in {written} and import that file")
+        elif written is not None:
+            note(f"The rows that were left out are in {written}.")
 
     def _reject(self, row: "Row", reason: str) -> None:
         self._rejects.add(row.row, reason, row.cells)
@@ -256,6 +258,27 @@ class Import:
     def _wait(self, error: "ApiError") -> None:
         if self._progress is not None:
             self._progress.notice(f"{error}; waiting, then going on (Ctrl-C stops)")
+
+
+def _judge(settings: "Settings") -> "Callable[[CallRequest], str | None]":
+    """The Voice API's own validation, without the API."""
+    from outdial.client.problems import read_problem  # noqa: PLC0415
+    from outdial.http_common.problems import ProblemError  # noqa: PLC0415
+    from outdial.internal_api.reading import Defaults, read_call, read_key  # noqa: PLC0415
+
+    # The caller's number may be set where the API runs, and not here.
+    number = settings.default_from_number or _ANY_NUMBER
+    defaults = Defaults(number, settings.default_agent_id)
+
+    def judge(call: "CallRequest") -> str | None:
+        key = read_key(call.idempotency_key, "#/idempotency_key")
+        try:
+            read_call("default", call.body(), defaults, key)
+        except ProblemError as error:
+            return str(read_problem(error.problem.status, error.problem.body()))
+        return None
+
+    return judge
 
 
 def _introduce(source: "Source", contacts: "Contacts", reading: "Reading") -> None:

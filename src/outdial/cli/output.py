@@ -73,8 +73,8 @@ def say_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(line, widths, right, strict=True)
         ).rstrip()
-        if room is not None and len(text) > room:
-            text = text[: room - 1] + "…"
+        if room is not None:
+            text = fitted(text, room)
         say(styled(text, "dim") if number == 0 else text)
 
 
@@ -84,6 +84,11 @@ def say_facts(facts: Sequence[tuple[str, Any]], indent: str = "") -> None:
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         say(f"{indent}{styled(name.ljust(width), 'dim')}  {value}")
+
+
+def fitted(text: str, width: int) -> str:
+    """`text`, cut where it is wider than that."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def counted(number: int, noun: str) -> str:

@@ -65,8 +65,6 @@ def up(  # noqa: PLR0913 - an option each
         "simulator": simulator_port,
     }
     began = time.monotonic()
-    if not as_json:
-        say(styled(what_it_dials(settings), "bold"))
 
     def ready(running: "Running") -> None:
         remember(settings, running)
@@ -80,6 +78,8 @@ def up(  # noqa: PLR0913 - an option each
         await bootstrap.up(settings, host=host, ports=ports, on_ready=ready, stop=stop, speed=speed)
 
     with home.held(settings.home):
+        if not as_json:
+            say(styled(what_it_dials(settings), "bold"))
         try:
             stopping.run_until_stopped(work)
         except ConfigurationError as error:

@@ -77,11 +77,14 @@ class Placing:
                 ready = await following
         return self.tally
 
-    def check(self, rows: Iterator[Row]) -> Tally:
-        """Judge all rows and place none."""
+    def check(self, rows: Iterator[Row], judge: Callable[[CallRequest], str | None]) -> Tally:
+        """Place none; `judge` says why the Voice API would refuse a request, or None."""
         for row in rows:
             self.tally.rows += 1
-            if self._request(row) is not None:
+            call = self._request(row)
+            if call is not None and (reason := judge(call)) is not None:
+                self._refuse(row, reason)
+            elif call is not None:
                 self.tally.accepted += 1
             if self.tally.rows % ROWS == 0:
                 self._moved()

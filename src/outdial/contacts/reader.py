@@ -105,7 +105,7 @@ class Contacts:
         except UnusableRowError as error:
             return Row(record.row, record.cells, reason=str(error))
         if earlier is not None:
-            reason = f"the same person as row {earlier}; --allow-duplicates would call twice"
+            reason = f"the same person as row {earlier}: --allow-duplicates would call twice"
             return Row(record.row, record.cells, reason=reason, duplicate_of=earlier)
         request.setdefault("idempotency_key", key)
         return Row(record.row, record.cells, request)

@@ -62,6 +62,7 @@ def shown() -> Iterator[Board]:
         return
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
 
     class _Bars:
         def show(self, standing: Standing) -> None:
@@ -75,12 +76,17 @@ def shown() -> Iterator[Board]:
                 bars.update(task, total=total, completed=done, count=f"{done:,}", told=text)
 
     with Progress(
-        TextColumn("  {task.description:9}"),
-        BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
-        TextColumn("{task.fields[count]:>6}"),
-        TextColumn("[dim]{task.fields[told]}", table_column=None),
+        TextColumn("  {task.description}", table_column=Column(min_width=10)),
+        BarColumn(20, "dim", "cyan", "green", table_column=Column(min_width=20)),
+        TextColumn("{task.fields[count]}", table_column=Column(min_width=6, justify="right")),
+        # What is said beside the bars yields to them where the terminal is narrow.
+        TextColumn(
+            "[dim]{task.fields[told]}",
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
         console=Console(stderr=True, highlight=False),
         transient=True,
+        expand=True,
     ) as bars:
         accepted, dialing, ended = (
             bars.add_task(name, total=None, count="0", told="")

@@ -1,14 +1,15 @@
 """What the demo prints at its end: funnel, outcomes, cost, and the proof."""
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from outdial.cli.demo.proof import Claim
-from outdial.cli.output import duration, note, say, styled
+from outdial.cli.output import duration, fitted, note, say, styled
 
-_BAR = 24
+_BAR = 20
 _NAMED_FAULTS = 5
 
 
@@ -53,10 +54,10 @@ def say_result(result: Result) -> None:
     _title("Funnel")
     for step in result.funnel:
         share = step["share"]
-        lost = ", ".join(f"{x['count']:,} {_words(x['reason'])}" for x in step["lost"][:4])
+        lost = ", ".join(f"{x['count']:,} {_words(x['reason'])}" for x in step["lost"])
         say(
             f"  {step['title']:11} {step['count']:>6,}  {_bar(share)}  {_percent(share)}"
-            + (f"  {styled(f'without {lost}', 'dim')}" if lost else "")
+            + (f"  {styled(fitted(f'less {lost}', _width() - 50), 'dim')}" if lost else "")
         )
     total = sum(count for _, count in result.outcomes)
     _title("Outcomes")
@@ -72,25 +73,29 @@ def say_result(result: Result) -> None:
 
 def _say_cost(metrics: Mapping[str, Any]) -> None:
     cost, connected = metrics.get("cost_usd"), metrics.get("connected")
-    _title("Cost")
+    _title("Cost (simulated: nothing was paid)")
     if cost is None:
         say("  none")
         return
     each = f", ${cost / connected:.3f} for each call that connected" if connected else ""
     talk = metrics.get("talk_ms_sum")
     talked = f", {duration(talk / 1000)} of talk" if talk else ""
-    say(f"  ${cost:,.2f} in all{each}{talked} (simulated: nothing was paid)")
+    say(f"  ${cost:,.2f} in all{each}{talked}")
 
 
 def _say_claim(claim: Claim) -> None:
     yes, no = ("✓", "✗") if _unicode() else ("ok", "NO")
     mark = styled(yes, "green") if claim.holds else styled(no, "red")
     text = claim.says[0].upper() + claim.says[1:]
-    say(f"  {mark} {text:47} {claim.figures:24} {styled(claim.source, 'dim')}")
+    say(f"  {mark} {text:35} {claim.figures:23}  {styled(claim.source, 'dim')}")
     for fault in claim.faults[:_NAMED_FAULTS]:
         note(f"      {fault}")
     if len(claim.faults) > _NAMED_FAULTS:
         note(f"      … and {len(claim.faults) - _NAMED_FAULTS:,} more")
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
 
 
 def _title(text: str) -> None:

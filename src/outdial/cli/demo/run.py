@@ -67,7 +67,7 @@ class _Course:
             say(styled("Outdial's demo dials the simulator: no phone rings.", "bold"))
             say(
                 f"The pace is lifted to {stage.RATE} calls a second and {stage.AT_ONCE} at once "
-                f"(Retell's own: 1 and 20); calls pass {self._speed:g} times as fast."
+                f"(by default 1 and 20);\ncalls pass {self._speed:g} times as fast."
             )
         ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
         ending = asyncio.Event()
