@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 import structlog
 
 from outdial.consumer import Consumer, Verdict
@@ -88,7 +89,7 @@ class WebhookProcessor:
 
     async def _open(self, received: Received) -> _Opened | OutdialError:
         try:
-            message = decode_event(received.body)
+            message = decode_event(received.body, orjson.loads)
             if message.encoding == "parked":
                 return await self._fetch(message)
             body = open_payload(message)

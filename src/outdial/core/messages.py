@@ -8,6 +8,7 @@ import base64
 import json
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,9 +42,13 @@ class EventMessage:
     payload: str
 
 
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def encode_call_hint(hint: CallHint) -> str:
     """JSON text of a call message."""
-    return json.dumps({"v": VERSION, "call_id": hint.call_id}, separators=(",", ":"))
+    return _compact({"v": VERSION, "call_id": hint.call_id})
 
 
 def decode_call_hint(body: str) -> CallHint:
@@ -52,9 +57,9 @@ def decode_call_hint(body: str) -> CallHint:
     return CallHint(_text(fields, "call_id"))
 
 
-def encode_event(message: EventMessage) -> str:
-    """JSON text of an event message."""
-    return json.dumps(
+def encode_event(message: EventMessage, dumps: Callable[[object], str] = _compact) -> str:
+    """JSON text of an event message; `dumps` may be a faster writer."""
+    return dumps(
         {
             "v": VERSION,
             "retell_call_id": message.retell_call_id,
@@ -63,15 +68,13 @@ def encode_event(message: EventMessage) -> str:
             "received_at": message.received_at,
             "encoding": message.encoding,
             "payload": message.payload,
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     )
 
 
-def decode_event(body: str) -> EventMessage:
-    """Raise `MalformedMessageError` with the reason where it is none."""
-    fields = _envelope(body)
+def decode_event(body: str, loads: Callable[[str], object] = json.loads) -> EventMessage:
+    """Raise `MalformedMessageError` with the reason where it is none; `loads` may be faster."""
+    fields = _envelope(body, loads)
     encoding = fields.get("encoding")
     if encoding not in {"plain", "zlib", "parked"}:
         msg = f"encoding {encoding!r} is not one of plain, zlib, parked"
@@ -124,9 +127,9 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", text[:56].lower()) or "none"
 
 
-def _envelope(body: str) -> dict[str, Any]:
+def _envelope(body: str, loads: Callable[[str], object] = json.loads) -> dict[str, Any]:
     try:
-        fields = json.loads(body)
+        fields = loads(body)
     except (ValueError, RecursionError) as error:
         msg = f"not JSON: {error}"
         raise MalformedMessageError(msg) from error

@@ -1,6 +1,6 @@
 """Calls as they are asked for: `ports.intake.Intake` over the ledger's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -290,8 +290,8 @@ def _row(call: NewCall, now: int, *, publish: bool) -> dict[str, Any]:
         "from_number": call.from_number,
         "agent_id": call.agent_id,
         "agent_version": call.agent_version,
-        "dynamic_variables": dict(call.dynamic_variables) if call.dynamic_variables else None,
-        "metadata": dict(call.metadata) if call.metadata else None,
+        "dynamic_variables": _kept(call.dynamic_variables),
+        "metadata": _kept(call.metadata),
         "external_id": call.external_id,
         "campaign": call.campaign,
         "time_zone": call.time_zone,
@@ -308,3 +308,8 @@ def _row(call: NewCall, now: int, *, publish: bool) -> dict[str, Any]:
         "version": 1,
         "loaded_version": 0,
     }
+
+
+def _kept(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """As it was asked for: empty is not absent."""
+    return None if value is None else dict(value)
