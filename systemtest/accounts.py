@@ -16,6 +16,11 @@ STARTED = "voice_call.started"
 ATTEMPT_ENDS = frozenset({"voice_call.completed", "voice_call.failed"})
 
 
+def wait_until_dialed(simulator: Simulator, count: int) -> None:
+    """Until so many calls were dialed by the platform's own book."""
+    wait_until(f"{count} are dialed", lambda: len(simulator.dials()) >= count)
+
+
 def wait_until_ended(api: VoiceApi, call_ids: Collection[str], *, seconds: float = 120) -> None:
     """Until every one of these calls has ended by the Voice API's word."""
     wanted = set(call_ids)

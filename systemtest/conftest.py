@@ -10,6 +10,11 @@ from systemtest.installation import Installation
 from tests.postgres_server import NoServerError, PostgresServer, running_server
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What takes the better part of a minute can be left out: `-m "not long"`."""
+    config.addinivalue_line("markers", "long: takes the better part of a minute")
+
+
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     """A fresh one, everything embedded, and nothing running yet."""

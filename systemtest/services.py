@@ -116,6 +116,11 @@ class Simulator:
         self._http.close()
 
 
+def keys(count: int, prefix: str = "call", *, start: int = 0) -> list[str]:
+    """So many idempotency keys, numbered from `start`."""
+    return [f"{prefix}-{number}" for number in range(start, start + count)]
+
+
 def number_of(key: str) -> str:
     """A number reserved for fiction, always the same for the key."""
     return f"+1415555{100 + sum(key.encode()) % 100:04d}"

@@ -5,13 +5,19 @@ import secrets
 import threading
 import time
 
+import pytest
+
 from systemtest.accounts import (
     assert_accounted_for,
+    wait_until_dialed,
     wait_until_ended,
     wait_until_told,
 )
 from systemtest.installation import SPEED, Installation
+from systemtest.services import keys
 from systemtest.waiting import wait_until
+
+pytestmark = pytest.mark.long
 
 CALLS = 200
 LIVES = 5
@@ -37,7 +43,7 @@ def test_killed_five_times_among_faults(installation: Installation) -> None:
     for life in range(1, LIVES + 1):
         # In the middle of things: after some more dials, at any moment of what follows them.
         dialed = len(installation.simulator.dials()) + chance.randint(2, CALLS // LIVES - 10)
-        _wait_for_dials(installation, dialed)
+        wait_until_dialed(installation.simulator, dialed)
         time.sleep(chance.uniform(0, 0.3))
         up.kill()
         told = len(installation.receiver.events)
@@ -52,10 +58,6 @@ def test_killed_five_times_among_faults(installation: Installation) -> None:
     )
 
 
-def _wait_for_dials(installation: Installation, count: int) -> None:
-    wait_until(f"{count} are dialed", lambda: len(installation.simulator.dials()) >= count)
-
-
 class _Placing(threading.Thread):
     """Places calls a few at a time, and the same ones again where the program went away."""
 
@@ -67,8 +69,7 @@ class _Placing(threading.Thread):
     def run(self) -> None:
         """Until all are accepted."""
         for start in range(0, CALLS, 10):
-            keys = [f"call-{number}" for number in range(start, start + 10)]
-            self.ids += self._installation.api.place_patiently(keys)
+            self.ids += self._installation.api.place_patiently(keys(10, start=start))
             time.sleep(0.3)
 
 
@@ -83,12 +84,12 @@ def test_the_platform_is_away(installation: Installation) -> None:
     installation.environment["OUTDIAL_RETELL_BASE_URL"] = url
     up = installation.up()
     installation.simulator.url = url
-    ids = installation.api.place([f"call-{number}" for number in range(60)])
+    ids = installation.api.place(keys(60))
     wait_until("some are tried", lambda: "dialing" in installation.api.statuses().values())
     entry = up.ready["urls"]["webhook"] + "/webhooks/retell"
     again = (*serve, "--port", url.rpartition(":")[2], "--webhook-url", entry)
     simulator = installation.start(*again)
-    _wait_for_dials(installation, 20)
+    wait_until_dialed(installation.simulator, 20)
     simulator.kill()
     installation.start(*again)
     wait_until_ended(installation.api, ids)

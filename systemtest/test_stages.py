@@ -8,15 +8,18 @@ import pytest
 
 from systemtest.accounts import (
     assert_accounted_for,
+    wait_until_dialed,
     wait_until_ended,
     wait_until_told,
 )
 from systemtest.installation import SPEED, Installation
 from systemtest.program import Program
-from systemtest.waiting import wait_until
+from systemtest.services import keys
+
+pytestmark = pytest.mark.long
 
 CALLS = 60
-#: Each is killed once; those before the first worker are asked by others, so keep their ports.
+#: Each is killed once and starts again on its port, where others ask it.
 STAGES = ("internal-api", "webhook", "call-processor", "webhook-processor", "relay")
 
 
@@ -66,15 +69,11 @@ def test_every_stage_is_killed_once(
     chance = random.Random(seed)  # noqa: S311 - whom to kill first, and printed to be repeated
     with Installation(tmp_path, **settings) as installation:
         stages = Stages(installation)
-        ids = installation.api.place([f"call-{number}" for number in range(CALLS)])
+        ids = installation.api.place(keys(CALLS))
         for stage in chance.sample(STAGES, len(STAGES)):
             before = len(installation.simulator.dials())
-            _wait_for_dials(installation, min(before + chance.randint(1, 6), CALLS))
+            wait_until_dialed(installation.simulator, min(before + chance.randint(1, 6), CALLS))
             stages.replace(stage)
         wait_until_ended(installation.api, ids)
         wait_until_told(installation.receiver, ids)
         assert_accounted_for(installation.api, installation.simulator, installation.receiver, ids)
-
-
-def _wait_for_dials(installation: Installation, count: int) -> None:
-    wait_until(f"{count} are dialed", lambda: len(installation.simulator.dials()) >= count)

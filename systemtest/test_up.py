@@ -4,16 +4,13 @@ import time
 
 from systemtest.accounts import (
     assert_accounted_for,
+    wait_until_dialed,
     wait_until_ended,
     wait_until_told,
 )
 from systemtest.installation import Installation
+from systemtest.services import keys
 from systemtest.waiting import wait_until
-
-
-def keys(count: int, prefix: str = "call") -> list[str]:
-    """So many idempotency keys."""
-    return [f"{prefix}-{number}" for number in range(count)]
 
 
 def test_two_hundred_calls_end_to_end(installation: Installation) -> None:
@@ -29,7 +26,7 @@ def test_ctrl_c_in_the_middle(installation: Installation) -> None:
     """It stops cleanly, and the next start goes on where this one stopped."""
     up = installation.up()
     ids = installation.api.place(keys(100))
-    wait_until("a third is dialed", lambda: len(installation.simulator.dials()) > 33)
+    wait_until_dialed(installation.simulator, 33)
     assert up.interrupt() == 0
     assert "Traceback" not in up.log
     installation.up()
@@ -56,7 +53,7 @@ def test_pause_and_resume(installation: Installation) -> None:
     installation.environment["OUTDIAL_DIAL_RATE"] = "20"
     installation.up()
     ids = installation.api.place(keys(80))
-    wait_until("some are dialed", lambda: len(installation.simulator.dials()) > 10)
+    wait_until_dialed(installation.simulator, 10)
     installation.api.pause()
     dialed = wait_until("claims made before are dialed", lambda: _steady(installation))
     assert dialed < 80

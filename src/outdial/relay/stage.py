@@ -17,8 +17,9 @@ from outdial.relay.rounds import Pace, Rounds
 #: Seconds that deliveries under way get to end when the relay stops.
 GRACE_S = 5.0
 _PUBLISHING_PACE = Pace()
-#: Each event of a call waits for the one before, so rounds are short while there is work.
-_DELIVERY_PACE = Pace(least=0.02)
+#: Each event of a call waits for the one before, so rounds are short while there is work; and
+#: somebody waits to hear what happened.
+_DELIVERY_PACE = Pace(least=0.02, most=0.25)
 
 
 class Relay:
