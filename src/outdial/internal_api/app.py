@@ -14,7 +14,7 @@ from outdial.http_common.bodies import json_response
 from outdial.http_common.docs_page import docs_page
 from outdial.http_common.operations import Check, operations_routes
 from outdial.http_common.problems import install
-from outdial.http_common.request_metrics import RequestMetrics
+from outdial.http_common.request_metrics import NO_TELEMETRY, RequestMetrics
 from outdial.internal_api import openapi
 from outdial.internal_api.answers import NDJSON
 from outdial.internal_api.batch import Batches
@@ -80,6 +80,7 @@ def create_app(  # noqa: PLR0913 - what it needs, it is given
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     install(app)
     app.add_middleware(RequestMetrics, service="internal-api")

@@ -12,6 +12,7 @@ from outdial.dashboard.session import BrowserAuthentication, Tokens
 from outdial.http_common.auth import Authentication
 from outdial.http_common.operations import Check, operations_routes
 from outdial.http_common.problems import install
+from outdial.http_common.request_metrics import NO_TELEMETRY
 from outdial.ports.keys import Keys
 from outdial.ports.warehouse import Warehouse
 from outdial.web_api.record_routes import record_routes
@@ -41,6 +42,7 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
         description="What happened to the calls. Scope of the API key: `analytics:read`.",
         docs_url=None,
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     install(app)
     tokens = Tokens.of_home(home)
