@@ -50,6 +50,7 @@ bench: .venv/runtime.stamp ## measure the pipeline, end to end
 
 docs: .venv/dev.stamp ## write the pages that are made from the code
 	$(BIN)/python -m outdial.analytics.documentation > docs/metrics.md
+	$(BIN)/python -m outdial.cli.configuration_page > docs/configuration.md
 
 lock: .venv/dev.stamp ## resolve the dependencies anew (ARGS=--upgrade: to the newest versions)
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt

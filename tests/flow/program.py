@@ -1,5 +1,7 @@
 """The program itself, started as anybody starts it."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.request import urlopen
+
+from outdial import cli
 
 #: Seconds that one command may take on a busy machine.
 PATIENCE = 120
@@ -33,22 +38,33 @@ class Program:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OUTDIAL")}
         return {**kept, "OUTDIAL_HOME": str(self.home), **self.settings, **more}
 
-    def run(
-        self, *arguments: str, stdin: str = "", code: int | None = 0, **settings: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; `code` is the exit code it must have (None: any)."""
-        done = subprocess.run(
+    def run(self, *arguments: str, stdin: str = "", code: int = 0, **settings: str) -> "Done":
+        """Run a command to its end in this process; `code` is the exit code it must have."""
+        out, errors = io.StringIO(), io.StringIO()
+        entered = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+        with (
+            mock.patch.dict(os.environ, self.environment(settings), clear=True),
+            mock.patch("sys.stdin", entered),
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(errors),
+        ):
+            found = cli.run(arguments)
+        assert found == code, f"{found}: {errors.getvalue()}"
+        return Done(out.getvalue(), errors.getvalue())
+
+    def finish(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end in a process of its own."""
+        return subprocess.run(
             self.command(*arguments),
             cwd=self.folder,
             env=self.environment(settings),
-            input=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
             check=False,
         )
-        assert code is None or done.returncode == code, f"{done.returncode}: {done.stderr}"
-        return done
 
     def json(self, *arguments: str, code: int = 0, **settings: str) -> Any:
         """The JSON that a command prints with `--json`."""
@@ -80,6 +96,14 @@ class Program:
             yield running
         finally:
             running.stop()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
 
 
 @dataclass

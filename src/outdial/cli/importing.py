@@ -263,6 +263,7 @@ class Import:
 def _judge(settings: "Settings") -> "Callable[[CallRequest], str | None]":
     """The Voice API's own validation, without the API."""
     from outdial.client.problems import read_problem  # noqa: PLC0415
+    from outdial.contacts.placing import reason  # noqa: PLC0415
     from outdial.http_common.problems import ProblemError  # noqa: PLC0415
     from outdial.internal_api.reading import Defaults, read_call, read_key  # noqa: PLC0415
 
@@ -275,7 +276,7 @@ def _judge(settings: "Settings") -> "Callable[[CallRequest], str | None]":
         try:
             read_call("default", call.body(), defaults, key)
         except ProblemError as error:
-            return str(read_problem(error.problem.status, error.problem.body()))
+            return reason(read_problem(error.problem.status, error.problem.body()))
         return None
 
     return judge

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from outdial.client import ApiError, BatchAnswer, CallRequest
+from outdial.client import ApiError, BatchAnswer, CallRequest, Problem
 from outdial.contacts.errors import UnusableRowError
 from outdial.contacts.reader import Row
 
@@ -131,7 +131,7 @@ class Placing:
 
     def _settle(self, row: Row, answer: BatchAnswer) -> None:
         if answer.problem is not None:
-            self._refuse(row, _reason(answer))
+            self._refuse(row, reason(answer.problem))
         elif answer.replayed:
             self.tally.replayed += 1
         else:
@@ -148,16 +148,15 @@ def call_request(request: dict[str, Any]) -> CallRequest:
     return CallRequest(**request)
 
 
-def _reason(answer: BatchAnswer) -> str:
-    problem = answer.problem
-    if problem is None:
-        return ""
+def reason(problem: Problem) -> str:
+    """Why a row was refused, for whoever corrects it: every fault, by the name of its field."""
     if problem.status == 422 and "idempotency" in f"{problem.type} {problem.title}".lower():
         return (
             "placed before with other details, and left as it was: cancel that call, or name "
-            f"another --campaign ({problem})"
+            f"another --campaign ({problem.summary})"
         )
-    return str(problem)
+    faults = [f"{fault.pointer.removeprefix('#/')}: {fault.detail}" for fault in problem.errors]
+    return "; ".join(faults) or problem.summary
 
 
 def _chunk(rows: Iterator[Row]) -> list[Row]:
