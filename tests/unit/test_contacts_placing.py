@@ -112,7 +112,7 @@ async def test_refusals_are_rejected_rows_with_every_fault() -> None:
     run = Run(FakeApi())
     tally = await run.placing.run(rows(2, campaign="refused"))
     assert tally.rejected == 2
-    assert run.rejected[0] == (2, "Unprocessable - #/campaign: is refused")
+    assert run.rejected[0] == (2, "campaign: is refused")
 
 
 async def test_other_details_under_a_known_key_are_told_as_such() -> None:
