@@ -221,13 +221,25 @@ async def test_the_platform_corrects_our_count(database_url: str) -> None:
         assert (await dialing.permits()).free == 6
         await dialing.measured(current=0, limit=8, reserved_inbound=2)
         assert (await dialing.permits()).free == 6
-        for call_id in [await world.accept() for _ in range(6)]:
-            await world.claim(call_id)
+        for _ in range(6):
+            await world.placed()
         assert (await dialing.permits()).free == 0
         await dialing.measured(current=3, limit=8, reserved_inbound=2)
         assert (await dialing.permits()).free == 0
         await dialing.measured(current=2, limit=8, reserved_inbound=2)
         assert (await dialing.permits()).free == 3
+
+
+async def test_a_submission_under_way_is_a_line_in_use(database_url: str) -> None:
+    """The platform may not count it yet: however often it says so, no other gets its permit."""
+    rules = DialingRules(Limits(rate=1000, lines=5), 60_000, 3_000_000, "+14155550100")
+    async with open_world(database_url, rules) as world:
+        dialing = world.ledger.dialing
+        for _ in range(5):
+            await world.claim(await world.accept())
+        for _ in range(3):
+            await dialing.measured(current=0, limit=5, reserved_inbound=0)
+            assert (await dialing.permits()).free == 0
 
 
 async def test_no_caller_number_rejects_the_call(database_url: str) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.recording import record_answers
-from outdial.adapters.database.tables import attempts, calls, workspace
+from outdial.adapters.database.tables import LINE_OPEN, attempts, calls, workspace
 from outdial.adapters.database.transitions import Batch, LockedAttempt, LockedCall, attempt_id
 from outdial.adapters.database.workspace import (
     Limits,
@@ -63,7 +63,7 @@ class LedgerDialing:
         """See the port."""
 
         def work(connection: Connection) -> list[Claim | NotClaimed]:
-            return _Claiming(connection, self._clock.now(connection), self._rules).run(call_ids)
+            return _Claiming(connection, self._clock, self._rules).run(call_ids)
 
         return await self._database.transact(work)
 
@@ -71,8 +71,9 @@ class LedgerDialing:
         """See the port."""
 
         def work(connection: Connection) -> bool:
+            space = read_workspace(connection, lock=True)
             now = self._clock.now(connection)
-            space = read_workspace(connection, lock=True).refilled(self._rules.limits, now)
+            space = space.refilled(self._rules.limits, now)
             batch = Batch(space.deployment, now)
             batch.lock_attempts(connection, [claim.attempt_id])
             attempt = batch.attempts.get(claim.attempt_id)
@@ -109,13 +110,16 @@ class LedgerDialing:
         """See the port.
 
         Lines that others use count at once. Fewer lines than we count means that ends are still
-        on their way, or lost: only what two measurements in a row agree on is believed.
+        on their way, or lost: only what two measurements in a row agree on is believed, and a
+        submission under way, which the platform may not count yet, is a line in use.
         """
 
         def work(connection: Connection) -> None:
             space = read_workspace(connection, lock=True)
             row = connection.execute(select(workspace.c.line_offset_seen)).one()
-            seen = current - space.running
+            under_way = connection.execute(_UNDER_WAY).scalar_one()
+            more = current - space.running
+            seen = more if more >= 0 else min(0, more + under_way)
             offset = seen if seen >= 0 else min(0, max(seen, row.line_offset_seen))
             write_workspace(
                 connection,
@@ -135,14 +139,21 @@ class LedgerDialing:
         )
 
 
+_UNDER_WAY = (
+    select(func.count()).select_from(attempts).where(LINE_OPEN, attempts.c.lease_token.is_not(None))
+)
+
+
 class _Claiming:
     """One claim transaction."""
 
-    def __init__(self, connection: Connection, now: int, rules: DialingRules) -> None:
+    def __init__(self, connection: Connection, clock: Clock, rules: DialingRules) -> None:
         self._connection = connection
-        self._now = now
         self._rules = rules
-        self._space: Workspace = read_workspace(connection, lock=True).refilled(rules.limits, now)
+        space = read_workspace(connection, lock=True)
+        # After the lock: with the time before it, others' refills would be counted again.
+        self._now = now = clock.now(connection)
+        self._space: Workspace = space.refilled(rules.limits, now)
         self._lines = self._space.free_lines(rules.limits)
         self._tokens = self._space.tokens
         self._batch = Batch(self._space.deployment, now)
