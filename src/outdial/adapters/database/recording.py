@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from outdial.adapters.database.transitions import Batch, LockedAttempt
-from outdial.adapters.database.workspace import deployment_of, write_workspace
+from outdial.adapters.database.workspace import deployment_of, lock_workspace, write_workspace
 from outdial.core.call import UNSETTLED, AttemptStatus, SecondCall
 from outdial.core.submission import Placed, Refused, Suspended, Throttled, Unanswered
 from outdial.ports.dialing import Answer, Recorded
@@ -19,11 +19,14 @@ LOOK_UP_MS = (2_000, 600_000)
 
 def record_answers(connection: Connection, now: int, answers: Sequence[Answer]) -> list[Recorded]:
     """One transaction; see `ports.dialing.Dialing.record`."""
+    suspended = next((a.submission for a in answers if isinstance(a.submission, Suspended)), None)
+    if suspended is not None:
+        # Like a claim: the workspace before the calls, or the two would wait for each other.
+        lock_workspace(connection)
     batch = Batch(deployment_of(connection), now)
     batch.lock_attempts(connection, [answer.attempt_id for answer in answers])
     results = [_record(batch, answer) for answer in answers]
     batch.flush(connection)
-    suspended = next((a.submission for a in answers if isinstance(a.submission, Suspended)), None)
     if suspended is not None:
         write_workspace(
             connection,

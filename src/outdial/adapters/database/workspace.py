@@ -74,7 +74,7 @@ def read_workspace(connection: Connection, *, lock: bool) -> Workspace:
     statement = select(workspace, running.label("running"))
     if lock:
         # The count must see what the transaction before us did, so the lock comes first.
-        connection.execute(select(workspace.c.id).with_for_update())
+        lock_workspace(connection)
     row = connection.execute(statement).one()
     paused = frozenset((pause.tenant, pause.campaign) for pause in connection.execute(_PAUSES))
     return Workspace(
@@ -87,6 +87,11 @@ def read_workspace(connection: Connection, *, lock: bool) -> Workspace:
         running=row.running,
         paused=paused,
     )
+
+
+def lock_workspace(connection: Connection) -> None:
+    """Hold the row until the transaction ends; comes before any lock on a call."""
+    connection.execute(select(workspace.c.id).with_for_update())
 
 
 _PAUSES = select(pauses.c.tenant, pauses.c.campaign)
