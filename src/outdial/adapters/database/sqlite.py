@@ -26,6 +26,9 @@ from outdial.errors import Unavailable
 T = TypeVar("T")
 _GROUP = 256
 _READERS = 4
+#: Page caches, a connection each.
+_READ_CACHE_KB = 2_000
+_WRITE_CACHE_KB = 8_000
 #: Other processes (the command line) write as well; waiting for them is no fault.
 _BUSY_SECONDS = 30
 
@@ -72,9 +75,13 @@ class SqliteDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """See `engine.Database.read`."""
+        if self._closed:
+            raise Unavailable(DATABASE, "it was closed")
         if self._readers is None:
             self._readers = ThreadPoolExecutor(_READERS, "outdial-read")
-            self._read_engine = _engine(self._path, begin="BEGIN", pool_size=_READERS)
+            self._read_engine = _engine(
+                self._path, begin="BEGIN", pool_size=_READERS, cache_kb=_READ_CACHE_KB
+            )
         engine = self._read_engine
 
         def run() -> T:
@@ -106,7 +113,7 @@ class SqliteDatabase:
                 self._thread.start()
 
     def _write(self) -> None:
-        engine = _engine(self._path, begin="BEGIN IMMEDIATE", pool_size=1)
+        engine = _engine(self._path, begin="BEGIN IMMEDIATE", pool_size=1, cache_kb=_WRITE_CACHE_KB)
         while True:
             group = self._next_group()
             if not group:
@@ -131,23 +138,47 @@ class SqliteDatabase:
 
 
 def _run_group(engine: Engine, group: list[_Unit]) -> None:
-    if len(group) > 1:
-        try:
-            with engine.begin() as connection:
-                for unit in group:
-                    _run_in_savepoint(connection, unit)
-        except (DBAPIError, OSError):
-            # The whole group is undone; each is owed an answer of its own.
-            pass
-        else:
+    if len(group) > 1 and _run_together(engine, group):
+        return
+    for place, unit in enumerate(group):
+        if not _run_alone(engine, unit):
+            _lock_out(group[place + 1 :], unit.error)
             return
-    for unit in group:
-        unit.error = None
-        try:
-            with engine.begin() as connection:
-                unit.result = unit.work(connection)
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for it
-            unit.error = error
+
+
+def _run_together(engine: Engine, group: list[_Unit]) -> bool:
+    """False where the whole group was undone, so that each is owed an answer of its own."""
+    began = False
+    try:
+        with engine.begin() as connection:
+            began = True
+            for unit in group:
+                _run_in_savepoint(connection, unit)
+    except (DBAPIError, OSError) as error:
+        if not began:
+            _lock_out(group, error)
+        return not began
+    return True
+
+
+def _run_alone(engine: Engine, unit: _Unit) -> bool:
+    """False where no transaction could be begun."""
+    began = False
+    unit.error = None
+    try:
+        with engine.begin() as connection:
+            began = True
+            unit.result = unit.work(connection)
+    except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for it
+        unit.error = error
+        return began
+    return True
+
+
+def _lock_out(units: list[_Unit], error: BaseException | None) -> None:
+    """Who keeps the file from one keeps it from all: each would wait as long for the same."""
+    for unit in units:
+        unit.error = error
 
 
 def _run_in_savepoint(connection: Connection, unit: _Unit) -> None:
@@ -181,7 +212,7 @@ def _resolve(units: list[_Unit]) -> None:
             unit.future.set_result(unit.result)
 
 
-def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
+def _engine(path: Path, *, begin: str, pool_size: int, cache_kb: int) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
@@ -201,7 +232,7 @@ def _engine(path: Path, *, begin: str, pool_size: int) -> Engine:
             "synchronous=FULL",
             "foreign_keys=ON",
             "temp_store=MEMORY",
-            "cache_size=-8000",
+            f"cache_size=-{cache_kb}",
             "journal_size_limit=67108864",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
