@@ -10,8 +10,9 @@ from outdial.errors import Unavailable
 
 #: PostgreSQL: serialization failure and deadlock; the transaction certainly did not happen.
 _TRY_AGAIN = frozenset({"40001", "40P01"})
-#: PostgreSQL: what passes by itself or by mending the server; connection, resources, shutdown.
-_PASSING = ("08", "53", "57", "58", "25006")
+#: PostgreSQL: what passes by itself or by mending the server; connection, resources, shutdown,
+#: a password or a database that is not there (yet).
+_PASSING = ("08", "53", "57", "58", "25006", "28", "3D", *sorted(_TRY_AGAIN))
 
 DATABASE = "database"
 

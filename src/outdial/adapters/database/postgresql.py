@@ -29,6 +29,8 @@ class PostgresDatabase:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=_CONNECT_SECONDS,
+            # Each statement after a lock sees what its holder before us did; not up to the server.
+            isolation_level="READ COMMITTED",
             connect_args={
                 "timeout": _CONNECT_SECONDS,
                 "command_timeout": _STATEMENT_SECONDS,
@@ -54,7 +56,11 @@ class PostgresDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """See `engine.Database.read`."""
-        return await self._run(work)
+
+        def run(connection: Connection) -> T:
+            return work(connection.execution_options(isolation_level="REPEATABLE READ"))
+
+        return await self._run(run)
 
     async def close(self) -> None:
         """Close the pool."""

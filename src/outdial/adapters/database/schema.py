@@ -1,18 +1,29 @@
-"""Migrations: bringing a database to the schema this version of the program works with."""
+"""Migrations: bringing a database to the schema this version of the program works with.
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+Alembic is loaded only where there is something to migrate: it costs 0.1 s and 8 MB.
+"""
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
 
 from outdial.adapters.database.engine import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: The newest migration.
+HEAD = "0001"
 
 
 async def upgrade(database: Database) -> list[str]:
     """Run the pending migrations in one transaction; their names, oldest first."""
+    if await database.read(_is_current):
+        return []
 
     def work(connection: Connection) -> list[str]:
+        from alembic import command  # noqa: PLC0415
+
         waiting = _pending(connection)
         if waiting:
             config = _config()
@@ -25,16 +36,28 @@ async def upgrade(database: Database) -> list[str]:
 
 async def pending(database: Database) -> list[str]:
     """The migrations that `upgrade` would run, oldest first."""
-    return await database.read(_pending)
+    return [] if await database.read(_is_current) else await database.read(_pending)
 
 
-def _config() -> Config:
+def _is_current(connection: Connection) -> bool:
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return found == [HEAD]
+
+
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", "outdial:migrations")
     return config
 
 
 def _pending(connection: Connection) -> list[str]:
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     script = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
     revisions = script.iterate_revisions("heads", current or "base")
