@@ -106,7 +106,7 @@ class DuckDBWarehouse:
         self,
         path: Path,
         *,
-        memory_limit: str = "128MB",
+        memory_limit: str = "64MB",
         threads: int = 2,
         query_seconds: float = 60,
     ) -> None:

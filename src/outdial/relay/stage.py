@@ -68,11 +68,6 @@ class Relay:
         found = {rounds.name: rounds.check for rounds in self._rounds}
         return found | ({} if self._delivering is None else {"sink": self._delivering.check})
 
-    def nudge(self) -> None:
-        """Something was committed: look at once rather than at the next round."""
-        for rounds in self._rounds:
-            rounds.wake.nudge()
-
     def stop(self) -> None:
         """Begin nothing more; `run` returns when what is under way has ended."""
         for rounds in self._rounds:

@@ -97,7 +97,11 @@ class LedgerActivityOutbox:
                 )
                 connection.execute(
                     update(calls)
-                    .where(calls.c.id.in_({row.call_id for row in rows}))
+                    # Where a delivery is under way, settling it finds that another one waits.
+                    .where(
+                        calls.c.id.in_({row.call_id for row in rows}),
+                        calls.c.outbox_token.is_(None),
+                    )
                     .values(outbox_due_at=now)
                 )
             return len(rows)
