@@ -1,7 +1,6 @@
 """Running stages: one (`serve`), or all in one process (`up`)."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from outdial.bootstrap import stages
+from outdial.bootstrap import interpreter, stages
 from outdial.bootstrap.openers import open_parts, require_schema
 from outdial.bootstrap.parts import Parts
 from outdial.bootstrap.simulated import SIMULATOR_KEY, simulator
@@ -20,10 +19,6 @@ from outdial.http_common.listening import listen, url_of
 from outdial.http_common.serving import serving
 from outdial.ports.keys import Scope
 from outdial.telemetry import set_up_logging, watching_loop
-
-#: Threads that do SQLite's work let go of the interpreter at every step, and at Python's default
-#: of 5 ms wait that long to get it back (measured: the queue is three times as fast at 1 ms).
-_SWITCH_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +42,7 @@ async def serve(  # noqa: PLR0913 - what, how, where, and until when
     """Run one stage until `stop`. Raises `ConfigurationError` where it can't start."""
     _prepare(settings)
     async with AsyncExitStack() as stack:
+        stack.callback(interpreter.release)
         sock = stack.enter_context(listen(host, port))
         parts = await stack.enter_async_context(open_parts(settings))
         if stage != "webhook":
@@ -57,6 +53,7 @@ async def serve(  # noqa: PLR0913 - what, how, where, and until when
         await stack.enter_async_context(watching_loop())
         url = await stack.enter_async_context(serving(built.app, sock))
         tasks = [await stack.enter_async_context(_working(w)) for w in built.workers]
+        interpreter.settle()
         on_ready(Running({stage: url}, settings.retell_base_url or "Retell"))
         await _until(stop, tasks)
 
@@ -77,6 +74,7 @@ async def up(  # noqa: PLR0913 - how, where, and until when
     """
     _prepare(settings)
     async with AsyncExitStack() as stack:
+        stack.callback(interpreter.release)
         names = ("webhook", "web-api", "internal-api")
         sockets = {name: stack.enter_context(listen(host, ports[name])) for name in names}
         urls = {name: url_of(sockets[name]) for name in names}
@@ -110,12 +108,13 @@ async def up(  # noqa: PLR0913 - how, where, and until when
         tasks += [await stack.enter_async_context(_working(worker)) for worker in workers]
         app = stages.internal_api(parts, host, checks).app
         await stack.enter_async_context(serving(app, sockets["internal-api"]))
+        interpreter.settle()
         on_ready(Running(urls, dials, new_key))
         await _until(stop, tasks)
 
 
 def _prepare(settings: Settings) -> None:
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    interpreter.prepare()
     set_up_logging(settings.log_level)
 
 

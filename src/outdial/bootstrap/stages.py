@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 
+from outdial.bootstrap import interpreter
 from outdial.bootstrap.parts import Parts
 from outdial.config import TIMEOUT_SHARE
 from outdial.http_common.auth import Authentication, authentication
@@ -104,6 +105,7 @@ def call_processor(parts: Parts) -> Worker:
 
     async def run() -> None:
         await loading
+        interpreter.settle()
         await stage.run()
 
     return Worker("call-processor", run, stage.stop, {"dialing": stage.ready})
