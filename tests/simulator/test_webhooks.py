@@ -215,7 +215,7 @@ async def test_unknown_things(caller: Caller, receiver: Receiver) -> None:
     await caller.dial(ANSWERED, metadata={"sim_unknown": True})
     events = await receiver.count(4)
     assert set(receiver.names) - set(RIGHT_ORDER) == {"call_daydreamed"}
-    last = events[-1]["call"]
+    last = next(event["call"] for event in events if event["event"] == "call_analyzed")
     assert last["disconnection_reason"] == "teleported"
     assert last["call_analysis"]["user_sentiment"] == "Elated"
     assert "quantum_confidence" in last
