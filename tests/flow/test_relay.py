@@ -75,7 +75,7 @@ async def relaying(
 async def until(true: Callable[[], bool]) -> None:
     """Wait for it, with a deadline that only a broken relay reaches."""
     async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 - what is waited for lies in several parts
+        while not true():
             await asyncio.sleep(0.01)
 
 
@@ -148,7 +148,7 @@ async def test_a_sink_that_is_down_for_an_hour(ledger: Ledger, receiver: HttpRec
 
 async def test_two_relays_at_once(ledger: Ledger) -> None:
     """They share the work; a receiver that fails at random still sees order and no repetition."""
-    chance = random.Random(7)  # noqa: S311 - which deliveries fail, reproducibly
+    chance = random.Random(7)
     sink = MemorySink()
 
     async def receive(event_id: str, event: bytes) -> None:
@@ -247,7 +247,7 @@ async def test_a_queue_that_is_down(ledger: Ledger) -> None:
     class Calls(MemoryQueue):
         down = True
 
-        async def send(self, messages: Any) -> None:  # noqa: ANN401
+        async def send(self, messages: Any) -> None:
             if self.down:
                 raise Unavailable("call queue", "down")
             await super().send(messages)

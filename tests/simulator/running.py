@@ -129,7 +129,7 @@ class Caller:
         await self.http.close()
         await self.retell.close()
 
-    async def dial(self, number: str = "+14155550123", **more: Any) -> str:  # noqa: ANN401
+    async def dial(self, number: str = "+14155550123", **more: Any) -> str:
         """Place a call through the SDK; its id."""
         call = await self.retell.call.create_phone_call(
             from_number=FROM,
@@ -139,7 +139,7 @@ class Caller:
         )
         return call.call_id
 
-    async def get(self, path: str, **query: str) -> Any:  # noqa: ANN401
+    async def get(self, path: str, **query: str) -> Any:
         """JSON of `/sim…`."""
         async with self.http.get(path, params=query) as answer:
             return await answer.json()

@@ -11,7 +11,7 @@ ANSWERED, VOICEMAIL, NO_ANSWER, BUSY = (f"+1500555010{n}" for n in (1, 2, 3, 4))
 LONG: dict[str, Any] = {"sim_talk_ms": 86_000_000, "sim_outcome": "answered"}
 
 
-async def listed(caller: Caller, **criteria: Any) -> list[str]:  # noqa: ANN401
+async def listed(caller: Caller, **criteria: Any) -> list[str]:
     """The numbers of the calls that fit, oldest first."""
     told = await caller.retell.call.list(
         filter_criteria=criteria,  # type: ignore[arg-type]
