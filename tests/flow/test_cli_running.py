@@ -1,5 +1,6 @@
 """The command line against everything running: `up`, and what is done while it runs."""
 
+import asyncio
 import json
 import signal
 import stat
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from outdial import bootstrap, config
+from outdial.ports.queue import Outgoing
 from tests.flow.program import Program, Started
 
 PORTS = [f"--{name}-port=0" for name in ("internal-api", "webhook", "web-api", "simulator")]
@@ -211,11 +214,40 @@ def test_the_warehouse_is_loaded_anew_by_its_owner(program: Program, up: Started
 def test_dead_letters_are_shown_and_sent_back(program: Program, up: Started) -> None:
     """`dlq` shows what of the three could not be done; an empty one is no fault."""
     assert up.said["ready"]
-    for queue in ("calls", "events", "activity"):
+    for queue in ("events", "activity"):
         assert program.json("dlq", "list", queue) == {"items": []}
         assert program.json("dlq", "redrive", queue) == {"redriven": 0}
     program.run("dlq", "list", "letters", code=2)
     program.run("dlq", "show", "calls", "nothing", code=2)
+
+
+def test_poison_is_shown_with_its_reason_and_body(program: Program, up: Started) -> None:
+    """A message nobody can read is put aside; sent back unmended, it comes back."""
+    assert up.said["ready"]
+
+    async def poison() -> None:
+        settings = config.load(home=program.home)
+        async with bootstrap.open_queue(settings, "calls") as queue:
+            await queue.send([Outgoing("nonsense")])
+
+    asyncio.run(poison())
+    first = _dead_letter(program)
+    assert "not JSON" in first["reason"]
+    assert "nonsense" in program.run("dlq", "show", "calls", first["id"]).stdout
+    assert first["id"] in program.run("dlq", "list", "calls").stdout
+    assert program.json("dlq", "show", "calls", first["id"])["body"] == "nonsense"
+    assert "dead letter" in program.run("doctor").stdout
+    assert "1 dead letter sent back" in program.run("dlq", "redrive", "calls", first["id"]).stdout
+    assert "not JSON" in _dead_letter(program)["reason"]
+
+
+def _dead_letter(program: Program) -> dict[str, str]:
+    deadline = time.monotonic() + 60
+    while not (items := program.json("dlq", "list", "calls")["items"]):
+        assert time.monotonic() < deadline, "no dead letter came"
+        time.sleep(0.1)
+    letter: dict[str, str] = items[0]
+    return letter
 
 
 def test_the_doctor_finds_all_well(program: Program, up: Started) -> None:

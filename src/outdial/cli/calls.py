@@ -10,7 +10,9 @@ from outdial.cli.family import Family
 from outdial.cli.output import (
     counted,
     duration,
+    fitted,
     note,
+    room,
     say,
     say_facts,
     say_json,
@@ -162,9 +164,10 @@ def say_json_line(raw: dict[str, Any]) -> None:
 def _say_page(calls: "tuple[Call, ...]", *, first: bool) -> None:
     # Fixed widths, so that the pages of a long list line up.
     line = "{:36}  {:11}  {:16}  {:16}  {:20}  {}"
+    width = room()
     if first:
         head = line.format("ID", "STATUS", "TO", "CREATED (UTC)", "CAMPAIGN", "EXTERNAL ID")
-        say(styled(head, "dim"))
+        say(styled(fitted(head, width), "dim"))
     for call in calls:
         status = styled(f"{call.status:11}", *_style(call.status))
         text = line.format(
@@ -175,7 +178,7 @@ def _say_page(calls: "tuple[Call, ...]", *, first: bool) -> None:
             (call.campaign or "")[:20],
             call.external_id or "",
         )
-        say(text.replace("\0".ljust(11), status).rstrip())
+        say(fitted(text.rstrip(), width).replace("\0".ljust(11), status))
 
 
 def say_call(call: "Call") -> None:

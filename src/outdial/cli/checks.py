@@ -143,14 +143,14 @@ async def _queue(parts: Parts, name: Literal["calls", "events"], url: str | None
 
 
 async def _warehouse(parts: Parts) -> list[Check]:
-    running = home.running(parts.settings.home)
-    if running is not None:
-        url = f"{session.url(parts.settings, 'web-api')}/readyz"
+    owner = home.web_api(parts.settings.home)
+    if owner is not None:
+        url = f"{owner['url']}/readyz"
         status, _ = await _ask(url)
-        detail = f"open in process {running.get('pid')}, asked over HTTP"
         if status == 200:
+            detail = f"open in process {owner['pid']}, asked over HTTP"
             return [_ok("warehouse", detail)]
-        return [_fault("warehouse", f"{url} says {status}", "look at the log of `outdial up`")]
+        return [_fault("warehouse", f"{url} says {status}", "look at the log of that process")]
     path = Path(parts.settings.warehouse.removeprefix("duckdb:///"))
     if parts.settings.warehouse.startswith("duckdb:") and _not_yet(path):
         return [_ok("warehouse", f"{path}{_not_yet(path)}")]
@@ -213,8 +213,8 @@ def _clock(date: str, sent: float) -> Check:
 async def _ports(parts: Parts) -> list[Check]:
     running = home.running(parts.settings.home)
     if running is not None:
-        urls = ", ".join(f"{name} {url}" for name, url in running.get("urls", {}).items())
-        return [_ok("ports", f"`outdial up` runs (process {running.get('pid')}): {urls}")]
+        ports = ", ".join(url.rpartition(":")[2] for url in running.get("urls", {}).values())
+        return [_ok("ports", f"`outdial up` (process {running.get('pid')}) has {ports}")]
     served = ("internal-api", "webhook", "web-api", "simulator")
     taken = [(name, session.PORTS[name]) for name in served if _taken(session.PORTS[name])]
     if not taken:

@@ -3,6 +3,7 @@
 up.lock            held by the `up` that runs, with its pid; the system lets go of it when
                    that process ends, however it ends
 run.json           the URLs of what runs
+web-api.json       where `serve web-api` runs, which has the warehouse open
 credentials.json   the key that the command line uses, readable by its owner only
 """
 
@@ -18,6 +19,7 @@ from outdial.errors import ConfigurationError
 
 LOCK = "up.lock"
 RUN = "run.json"
+WEB_API = "web-api.json"
 CREDENTIALS = "credentials.json"
 
 
@@ -68,6 +70,36 @@ def running(home: Path) -> dict[str, Any] | None:
 def write_run(home: Path, facts: Mapping[str, Any]) -> None:
     """Tell the other commands where this process serves."""
     _write(home / RUN, facts, mode=0o644)
+
+
+@contextmanager
+def web_api_told(home: Path, url: str) -> Iterator[None]:
+    """Tell the other commands, while the block lasts, that this process has the warehouse open."""
+    _write(home / WEB_API, {"pid": os.getpid(), "url": url}, mode=0o644)
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            (home / WEB_API).unlink()
+
+
+def web_api(home: Path) -> dict[str, Any] | None:
+    """Where the web API of this home runs, in `up` or by itself: `pid` and `url`; None: nowhere."""
+    up = running(home)
+    if up is not None:
+        return {"pid": up.get("pid"), "url": up.get("urls", {}).get("web-api")}
+    alone = _read(home / WEB_API)
+    return alone if alone is not None and _alive(int(alone.get("pid", 0))) else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
 
 
 def read_key(home: Path) -> dict[str, Any] | None:

@@ -67,14 +67,13 @@ def say_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         for i in range(len(header))
     ]
     widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = room()
     for number, line in enumerate([[name.upper() for name in header], *cells]):
         text = "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
+            cell.rjust(wide) if to_right else cell.ljust(wide)
+            for cell, wide, to_right in zip(line, widths, right, strict=True)
         ).rstrip()
-        if room is not None:
-            text = fitted(text, room)
+        text = fitted(text, width)
         say(styled(text, "dim") if number == 0 else text)
 
 
@@ -84,6 +83,11 @@ def say_facts(facts: Sequence[tuple[str, Any]], indent: str = "") -> None:
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         say(f"{indent}{styled(name.ljust(width), 'dim')}  {value}")
+
+
+def room() -> int:
+    """Columns of the terminal; without one nothing is ever cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 def fitted(text: str, width: int) -> str:

@@ -3,11 +3,12 @@
 import asyncio
 import math
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outdial.cli import session, stopping
+from outdial.cli import home, session, stopping
 from outdial.cli.output import say
 from outdial.cli.up import Host
 from outdial.errors import ConfigurationError
@@ -69,6 +70,8 @@ def serve(  # noqa: PLR0913 - an option each
         return
 
     def ready(running: "Running") -> None:
+        if stage == "web-api":
+            told.enter_context(home.web_api_told(settings.home, running.urls[stage]))
         if as_json:
             import orjson  # noqa: PLC0415
 
@@ -81,7 +84,8 @@ def serve(  # noqa: PLR0913 - an option each
     async def work(stop: asyncio.Event) -> None:
         await bootstrap.serve(stage, settings, host=host, port=chosen, on_ready=ready, stop=stop)
 
-    stopping.run_until_stopped(work)
+    with ExitStack() as told:
+        stopping.run_until_stopped(work)
 
 
 def _simulate(  # noqa: PLR0913 - what the simulator is started with

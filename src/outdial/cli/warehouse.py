@@ -12,7 +12,7 @@ import typer
 from outdial.cli import home, progress, session
 from outdial.cli.family import Family
 from outdial.cli.output import counted, say, say_json
-from outdial.errors import OutdialError, Unavailable
+from outdial.errors import OutdialError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -55,9 +55,8 @@ FAMILY: Family = ("The analytics warehouse.", {"upgrade": upgrade, "rebuild": re
 
 def owner(settings: "Settings") -> str | None:
     """The address of the running process that has the warehouse open; None where none runs."""
-    if home.running(settings.home) is None:
-        return None
-    return session.url(settings, "web-api")
+    found = home.web_api(settings.home)
+    return None if found is None else str(found["url"])
 
 
 async def _upgrade() -> str | None:
@@ -82,13 +81,7 @@ async def _rebuild() -> int:
             shown.at(loaded, f"{counted(loaded, 'row')}, {waiting:,} to go")
 
         if asked is None:
-            try:
-                return await _rebuild_here(settings, told)
-            except Unavailable as error:
-                if error.dependency != "warehouse":
-                    raise
-                # `serve web-api` has it open: that one listens where the contract says.
-                asked = session.url(settings, "web-api")
+            return await _rebuild_here(settings, told)
         return await _rebuild_there(settings, asked, told)
 
 

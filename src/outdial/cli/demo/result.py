@@ -1,13 +1,12 @@
 """What the demo prints at its end: funnel, outcomes, cost, and the proof."""
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from outdial.cli.demo.proof import Claim
-from outdial.cli.output import duration, fitted, note, say, styled
+from outdial.cli.output import duration, fitted, note, room, say, styled
 
 _BAR = 20
 _NAMED_FAULTS = 5
@@ -95,7 +94,7 @@ def _say_claim(claim: Claim) -> None:
 
 
 def _width() -> int:
-    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
+    return min(room(), 120)
 
 
 def _title(text: str) -> None:
