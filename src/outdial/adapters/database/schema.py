@@ -5,7 +5,7 @@ Alembic is loaded only where there is something to migrate: it costs 0.1 s and 8
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, func, inspect, select, text
 
 from outdial.adapters.database.engine import Database
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: The newest migration.
 HEAD = "0001"
+#: Any number that nobody else uses in this database.
+_LOCK = 7_302_011
 
 
 async def upgrade(database: Database) -> list[str]:
@@ -24,6 +26,9 @@ async def upgrade(database: Database) -> list[str]:
     def work(connection: Connection) -> list[str]:
         from alembic import command  # noqa: PLC0415
 
+        if connection.dialect.name == "postgresql":
+            # SQLite has one writer anyway; here two that start together would both make tables.
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         waiting = _pending(connection)
         if waiting:
             config = _config()
