@@ -207,6 +207,19 @@ def test_a_time_that_could_mean_two_moments_is_refused(
     assert reason in row.reason
 
 
+@pytest.mark.parametrize("key", ["Booking", "booking", "variable.Booking", "metadata.job", "phone"])
+def test_key_columns_are_named_as_the_file_names_them(file: Path, key: str) -> None:
+    """`--key` takes a header, or what the column means."""
+    text = f"phone,Booking,metadata.job\n{ADA},b-1,1\n{BOB},b-2,2\n"
+    assert len(requests(read(file, text, Reading(key=(key,))))) == 2
+
+
+def test_a_key_column_that_is_not_there_is_told(file: Path) -> None:
+    """A misspelt key would make all rows one call."""
+    with pytest.raises(UnreadableFileError, match="--key boking: no such column; there is “phone”"):
+        read(file, f"phone,booking\n{ADA},1\n", Reading(key=("boking",)))
+
+
 def test_ndjson_lines_are_the_apis_bodies(file: Path) -> None:
     """Each line is a body; blank lines count and mean nothing."""
     body = {"to_number": ADA, "metadata": {"job": {"id": 1}}, "dynamic_variables": {"name": "Zoë"}}
