@@ -18,7 +18,17 @@ from outdial.config import Settings
 from tests.flow.program import Program
 
 #: Loaded by no command before it is run.
-HEAVY = ("aiohttp", "duckdb", "fastapi", "phonenumbers", "pydantic", "retell", "rich", "sqlalchemy")
+HEAVY = (
+    "aiohttp",
+    "asyncio",
+    "duckdb",
+    "fastapi",
+    "phonenumbers",
+    "pydantic",
+    "retell",
+    "rich",
+    "sqlalchemy",
+)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -94,6 +93,8 @@ def _help(function: Callable[..., None]) -> str:
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - Typer passes a flag's value by position
     if asked:
+        from importlib import metadata  # noqa: PLC0415 - a fifth of what `--help` may take
+
         say(f"outdial {metadata.version('outdial')}")
         raise typer.Exit
 

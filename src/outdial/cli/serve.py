@@ -1,6 +1,5 @@
 """`outdial serve`: one stage in this process."""
 
-import asyncio
 import math
 import os
 from contextlib import ExitStack
@@ -14,6 +13,8 @@ from outdial.cli.up import Host
 from outdial.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from outdial.bootstrap import Running
     from outdial.config import Settings
 
@@ -81,7 +82,7 @@ def serve(  # noqa: PLR0913 - an option each
             dialing = f", dials {running.dials}" if stage == "call-processor" else ""
             say(f"{stage} on {running.urls[stage]}{dialing}. Stop with Ctrl-C.")
 
-    async def work(stop: asyncio.Event) -> None:
+    async def work(stop: "asyncio.Event") -> None:
         await bootstrap.serve(stage, settings, host=host, port=chosen, on_ready=ready, stop=stop)
 
     with ExitStack() as told:

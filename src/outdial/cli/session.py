@@ -1,6 +1,5 @@
 """Which API a command speaks to, and with which key."""
 
-import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +27,8 @@ LOOPBACK = "127.0.0.1"
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine. A refusal of the API is told with its remedy."""
+    import asyncio  # noqa: PLC0415 - `--help` does without
+
     from outdial.client import ApiError  # noqa: PLC0415 - a third of a second
 
     try:

@@ -1,17 +1,22 @@
 """Running until Ctrl-C or SIGTERM: once stops cleanly, twice at once."""
 
-import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from outdial.cli.output import note
+
+if TYPE_CHECKING:
+    import asyncio
 
 FORCED = 130
 
 
-def run_until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run_until_stopped(work: "Callable[[asyncio.Event], Awaitable[None]]") -> None:
     """Run `work` on uvloop; the event it is given is set by the first signal."""
+    import asyncio  # noqa: PLC0415 - `--help` does without
+
     import uvloop  # noqa: PLC0415
 
     async def run() -> None:

@@ -1,6 +1,5 @@
 """`outdial up`: everything in one process."""
 
-import asyncio
 import os
 import re
 import time
@@ -13,6 +12,8 @@ from outdial.cli.output import duration, say, say_facts, styled
 from outdial.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from outdial.bootstrap import Running
     from outdial.config import Settings
 
@@ -74,7 +75,7 @@ def up(  # noqa: PLR0913 - an option each
             say_where(settings, running)
             say(f"\nReady in {duration(time.monotonic() - began)}. Stop with Ctrl-C.")
 
-    async def work(stop: asyncio.Event) -> None:
+    async def work(stop: "asyncio.Event") -> None:
         await bootstrap.up(settings, host=host, ports=ports, on_ready=ready, stop=stop, speed=speed)
 
     with home.held(settings.home):
