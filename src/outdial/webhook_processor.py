@@ -107,6 +107,8 @@ class WebhookProcessor:
                 return AlreadyDone("parked payload is gone, and the event is in the inbox")
         except Unavailable as error:
             return error
+        except ValueError as error:
+            return Poison(f"no parking key: {error}")
         return Poison(f"parked payload {message.payload} is gone, and its event was never taken")
 
     async def _finish(self, message: EventMessage, taken: Taken) -> None:
