@@ -27,18 +27,19 @@ class Recorder:
         """`platform` is asked to stop a second call of an attempt."""
         self._dialing = dialing
         self._platform = platform
-        self._waiting: asyncio.Queue[tuple[Answer, asyncio.Future[None]]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[tuple[Answer, asyncio.Future[Recorded]]] = asyncio.Queue()
 
     async def record(self, answers: Sequence[Answer]) -> None:
-        """Return once all `answers` are in the ledger."""
+        """Return once all `answers` are in the ledger, and what they alarmed of was acted on."""
         loop = asyncio.get_running_loop()
-        futures = []
+        waiting = []
         for answer in answers:
-            future: asyncio.Future[None] = loop.create_future()
-            futures.append(future)
+            future: asyncio.Future[Recorded] = loop.create_future()
+            waiting.append((answer, future))
             self._waiting.put_nowait((answer, future))
-        for future in futures:
-            await future
+        for answer, future in waiting:
+            # Here, not in `run`: Retell is asked then, and no other answer has to wait for that.
+            await self._raise_alarm(answer, await future)
 
     async def run(self) -> None:
         """Write what waits, until cancelled."""
@@ -46,12 +47,11 @@ class Recorder:
             group = [await self._waiting.get()]
             while len(group) < GROUP and not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
-            for (answer, future), one in zip(
+            for (_, future), one in zip(
                 group, await self._write([answer for answer, _ in group]), strict=True
             ):
-                await self._raise_alarm(answer, one)
                 if not future.done():
-                    future.set_result(None)
+                    future.set_result(one)
 
     async def _write(self, answers: Sequence[Answer]) -> list[Recorded]:
         failures = 0
