@@ -42,6 +42,11 @@ def pytest_configure() -> None:
             del os.environ[name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest and mostly waits, so that the rest runs beside it."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 _R = TypeVar("_R", pytest.TestReport, pytest.CollectReport)
 
 

@@ -204,7 +204,8 @@ def _reason(event: str | None) -> str | None:
     match _json(event):
         case {"data": {"reason": str(reason)}}:
             return reason
-    return None
+        case _:
+            return None
 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401 - JSON is any of its kinds
