@@ -177,12 +177,28 @@ async def test_a_second_call_of_an_attempt_is_an_alarm(world: World) -> None:
     assert await world.told(call_id) == ["initiated"]
 
 
-async def test_released_claims_are_dialed_by_others(world: World) -> None:
-    """A worker that stops before it submits gives its claim back."""
+async def test_an_unpaid_workspace_is_tried_again_after_a_while(world: World) -> None:
+    """A key that works proves no payment: five minutes pass before anything is dialed again."""
     call_id = await world.accept()
-    await world.ledger.dialing.release([await world.claim(call_id)])
-    world.ledger.clock.ahead += 11_000
-    assert (await world.claim(call_id)).number == 2
+    await world.answer(await world.claim(call_id), Suspended(402, "no balance"))
+    assert not await world.ledger.dialing.close_circuit()
+    world.ledger.clock.ahead += 300_001
+    assert await world.ledger.dialing.close_circuit()
+    assert (await world.ledger.dialing.permits()).stopped is None
+
+
+async def test_a_take_over_takes_its_share_of_the_rate(database_url: str) -> None:
+    """Looked up and not found, it may be dialed at once, however many others wait."""
+    rules = DialingRules(Limits(rate=1, lines=100), 60_000, 3_000_000, "+14155550100")
+    async with open_world(database_url, rules) as world:
+        dialing = world.ledger.dialing
+        doubtful, other = await world.accept(), await world.accept()
+        await world.answer(await world.claim(doubtful), Unanswered("time-out"))
+        world.ledger.clock.ahead += 60_000
+        heir = await world.claim(doubtful)
+        [late] = await dialing.claim([other])
+        assert late == NotClaimed(other, "dial rate", retry_ms=1000)
+        assert await dialing.may_submit_again(heir)
 
 
 async def test_lines_limit_claims(database_url: str) -> None:

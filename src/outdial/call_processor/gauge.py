@@ -47,6 +47,6 @@ class Gauge:
         lines = await self._platform.concurrency()
         await self._dialing.measured(lines.current, lines.limit, lines.reserved_inbound)
         permits = await self._dialing.permits()
-        if permits.stopped is not None and permits.stopped.startswith("circuit"):
-            await self._dialing.close_circuit()
+        circuit = permits.stopped is not None and permits.stopped.startswith("circuit")
+        if circuit and await self._dialing.close_circuit():
             log.info("circuit closed")

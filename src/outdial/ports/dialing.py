@@ -82,8 +82,8 @@ class Dialing(Protocol):
     async def may_submit_again(self, claim: Claim) -> bool:
         """Whether an attempt that was looked up and not found may be dialed *now*.
 
-        Checks lease, pause, circuit and expiry, and renews the lease; the permit it holds since
-        its first claim stays its own.
+        Checks lease, pause, circuit and expiry, and renews the lease. Its line it holds since its
+        first claim; its share of the rate was taken when it was claimed again.
         """
         ...
 
@@ -91,14 +91,14 @@ class Dialing(Protocol):
         """Write what came of submissions, with the activity events, in one commit."""
         ...
 
-    async def release(self, claims: Sequence[Claim]) -> None:
-        """Give back claims that were certainly never submitted (a worker that stops)."""
-        ...
-
     async def measured(self, current: int, limit: int, reserved_inbound: int) -> None:
         """What the platform says of its lines, to correct our own count."""
         ...
 
-    async def close_circuit(self) -> None:
-        """The workspace's credentials work again: dialing goes on."""
+    async def close_circuit(self) -> bool:
+        """The workspace's key works again: dialing goes on. False where the circuit stays open.
+
+        After a 402 it stays open for five minutes, since only dialing tells whether the bill was
+        paid.
+        """
         ...

@@ -72,7 +72,7 @@ def table_routes(warehouse: Warehouse, authentication: Authentication) -> APIRou
     @router.get("/breakdown", openapi_extra=description("by", "metrics", "sort", "limit"))
     async def breakdown(request: Request) -> Response:
         """Metrics by dimension (`by=outcome`), the largest of the first metric first."""
-        default = ("attempts", *DEFAULT_METRICS)
+        default = tuple(dict.fromkeys(("attempts", *DEFAULT_METRICS)))
         return await _split(request, await own(request), _BY, ("outcome",), default)
 
     @router.get("/query", openapi_extra=description("metrics", "dimensions", "sort", "limit"))

@@ -14,13 +14,17 @@ from outdial.adapters.database.transitions import Batch, LockedAttempt, LockedCa
 from outdial.adapters.database.workspace import (
     Limits,
     Workspace,
+    lock_workspace,
     read_workspace,
     write_workspace,
 )
 from outdial.core.call import UNSETTLED, AttemptStatus, CallStatus, Request, decide_call
 from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY
-from outdial.core.submission import Throttled
 from outdial.ports.dialing import Answer, Claim, NotClaimed, Permits, Recorded
+
+#: An answer proves that the key is right, not that the bill was paid: only dialing tells, and is
+#: tried again after so long.
+UNPAID_MS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,6 @@ class LedgerDialing:
         def work(connection: Connection) -> bool:
             space = read_workspace(connection, lock=True)
             now = self._clock.now(connection)
-            space = space.refilled(self._rules.limits, now)
             batch = Batch(space.deployment, now)
             batch.lock_attempts(connection, [claim.attempt_id])
             attempt = batch.attempts.get(claim.attempt_id)
@@ -83,12 +86,11 @@ class LedgerDialing:
             expired = call.expires_at is not None and call.expires_at <= now
             late = now >= attempt.first_submitted_at + self._rules.submit_ms
             held = space.stopped is not None or space.lane_paused(call.lane)
-            # Its line is counted already; the rate it has to ask for like any other dial.
-            if expired or late or held or space.tokens < 1:
+            # Its line is counted already, and its share of the rate was taken with the claim.
+            if expired or late or held:
                 return False
             attempt.set(lease_until=now + self._rules.lease_ms)
             batch.flush(connection)
-            write_workspace(connection, tokens=space.tokens - 1, tokens_at=now)
             return True
 
         return await self._database.transact(work)
@@ -100,11 +102,6 @@ class LedgerDialing:
             return record_answers(connection, self._clock.now(connection), answers)
 
         return await self._database.transact(work)
-
-    async def release(self, claims: Sequence[Claim]) -> None:
-        """See the port. To the ledger it is a submission that was certainly not made."""
-        stopped = Throttled("the worker stopped before it submitted")
-        await self.record([Answer(c.call_id, c.attempt_id, c.lease_token, stopped) for c in claims])
 
     async def measured(self, current: int, limit: int, reserved_inbound: int) -> None:
         """See the port.
@@ -130,13 +127,23 @@ class LedgerDialing:
 
         await self._database.transact(work)
 
-    async def close_circuit(self) -> None:
+    async def close_circuit(self) -> bool:
         """See the port."""
-        await self._database.transact(
-            lambda connection: write_workspace(
-                connection, circuit_reason=None, circuit_opened_at=None
-            )
-        )
+
+        def work(connection: Connection) -> bool:
+            lock_workspace(connection)
+            row = connection.execute(
+                select(workspace.c.circuit_reason, workspace.c.circuit_opened_at)
+            ).one()
+            if row.circuit_reason is None:
+                return False
+            paid = not row.circuit_reason.startswith("402")
+            if not paid and self._clock.now(connection) < row.circuit_opened_at + UNPAID_MS:
+                return False
+            write_workspace(connection, circuit_reason=None, circuit_opened_at=None)
+            return True
+
+        return await self._database.transact(work)
 
 
 _UNDER_WAY = (
@@ -231,7 +238,7 @@ class _Claiming:
         if self._lines < 1:
             return NotClaimed(call.id, "no free line", retry_ms=500)
         if self._tokens < 1:
-            return NotClaimed(call.id, "dial rate", retry_ms=int(1000 / self._rules.limits.rate))
+            return self._over_rate(call)
         return self._claim(call, row)
 
     def _claim(self, call: LockedCall, row: Any) -> Claim:  # noqa: ANN401
@@ -310,6 +317,12 @@ class _Claiming:
             return NotClaimed(call.id, latest.status.value)
         if (latest.state["lease_until"] or 0) > self._now:
             return NotClaimed(call.id, "claimed")
+        submit_ms = latest.first_submitted_at + self._rules.submit_ms - self._now
+        if submit_ms > 0:
+            # Looked up and not found, it is dialed at once: by then its turn must be certain.
+            if self._tokens < 1:
+                return self._over_rate(call)
+            self._tokens -= 1
         token = secrets.token_hex(8)
         # Its owner may have submitted it, so from now on a 4xx proves nothing.
         latest.set(lease_token=token, lease_until=self._now + self._rules.lease_ms, doubted=True)
@@ -320,10 +333,13 @@ class _Claiming:
             number=latest.number,
             lease_token=token,
             lease_ms=self._rules.lease_ms,
-            submit_ms=latest.first_submitted_at + self._rules.submit_ms - self._now,
+            submit_ms=submit_ms,
             body=row.body,
             look_up_first=True,
         )
+
+    def _over_rate(self, call: LockedCall) -> NotClaimed:
+        return NotClaimed(call.id, "dial rate", retry_ms=int(1000 / self._rules.limits.rate))
 
     def _end(self, call: LockedCall, request: Request, message: str | None) -> NotClaimed:
         told = call.state["told_initiated"]
