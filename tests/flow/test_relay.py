@@ -104,10 +104,9 @@ async def test_everything_is_told_once_and_in_order(ledger: Ledger, receiver: Ht
     sink = HttpSink(receiver.url)
     first = await accept(ledger, 20)
     await complete(ledger, first)
-    async with relaying(ledger, sink) as relay:
+    async with relaying(ledger, sink):
         second = await accept(ledger, 20)
         await complete(ledger, second)
-        relay.nudge()
         await until(lambda: len(receiver.requests) >= 120)
     await sink.close()
     assert_told_once_in_order([each.body for each in receiver.requests], first + second)

@@ -16,7 +16,7 @@ NEVER = 3600.0
 
 
 class Place:
-    """A relay with its neighbours, all in memory; loops rest until they are nudged."""
+    """A relay with its neighbours, all in memory."""
 
     def __init__(self, *, with_sink: bool = True, most: float = NEVER) -> None:
         """Without a sink where none is configured."""
@@ -61,19 +61,6 @@ async def test_both_loops_run() -> None:
     await turns()
     assert (await place.queue.depth()).visible == 1
     assert [event_id for event_id, _ in place.sink.taken] == ["a1", "a2", "a3"]
-    await place.ended()
-
-
-async def test_a_nudge_wakes_both_loops() -> None:
-    """What was committed goes out without waiting for the next look."""
-    place = Place()
-    await turns()
-    place.due.due = [DueCall("c1", "acme/")]
-    place.outbox.add("a", "a1")
-    place.relay.nudge()
-    await turns()
-    assert (await place.queue.depth()).visible == 1
-    assert place.outbox.waiting == []
     await place.ended()
 
 
