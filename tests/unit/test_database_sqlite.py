@@ -104,7 +104,7 @@ class Gate:
 async def together(database: SqliteDatabase, *works: Callable[[Connection], Any]) -> list[Any]:
     """Results and errors of units of work that the writer finds waiting all at once."""
     gate = Gate()
-    held = asyncio.create_task(database.transact(gate))
+    held = asyncio.create_task(database.transact(gate, bulk=True))
     await gate.reached()
     tasks = [asyncio.create_task(database.transact(work)) for work in works]
     await asyncio.sleep(0)
@@ -152,7 +152,7 @@ async def test_a_unit_alone_that_fails_leaves_nothing(database: SqliteDatabase) 
 async def test_who_stopped_waiting_disturbs_nobody(database: SqliteDatabase) -> None:
     """A cancelled unit may be written all the same; the others get their answers."""
     gate = Gate()
-    held = asyncio.create_task(database.transact(gate))
+    held = asyncio.create_task(database.transact(gate, bulk=True))
     await gate.reached()
     gone = asyncio.create_task(database.transact(put(1)))
     stays = asyncio.create_task(database.transact(put(2)))
@@ -170,7 +170,7 @@ async def test_a_loop_that_has_ended_disturbs_nobody(database: SqliteDatabase) -
     gate = Gate()
 
     async def leave() -> None:
-        task = asyncio.create_task(database.transact(gate))
+        task = asyncio.create_task(database.transact(gate, bulk=True))
         await gate.reached()
         task.cancel()
 
@@ -188,7 +188,7 @@ async def test_readers_are_not_hindered(database: SqliteDatabase) -> None:
         put(2)(connection)
         gate(connection)
 
-    held = asyncio.create_task(database.transact(slow))
+    held = asyncio.create_task(database.transact(slow, bulk=True))
     await gate.reached()
     assert await database.read(numbers) == [1]
     gate.open()
@@ -279,7 +279,7 @@ async def test_what_waits_at_the_end_is_written(path: Path) -> None:
     """Closing refuses what is new, and finishes what it has."""
     database = SqliteDatabase(path)
     gate = Gate()
-    held = asyncio.create_task(database.transact(gate))
+    held = asyncio.create_task(database.transact(gate, bulk=True))
     await gate.reached()
     waits = asyncio.create_task(database.transact(put(1)))
     await asyncio.sleep(0)

@@ -1,18 +1,13 @@
-"""How Python itself is set for a program of many small objects and a few threads."""
+"""How Python itself is set for a program of many small objects."""
 
 import gc
-import sys
 
-#: Threads that do SQLite's work let go of the interpreter at every step, and at Python's default
-#: of 5 ms wait that long to get it back (measured: the queue is three times as fast at 1 ms).
-_SWITCH_SECONDS = 0.001
 #: Fewer, larger collections: nearly everything a call leaves behind goes by reference count.
 _GARBAGE = (10_000, 20, 20)
 
 
 def prepare() -> None:
     """Before anything else is imported or started."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.set_threshold(*_GARBAGE)
 
 

@@ -29,8 +29,11 @@ class Database(Protocol):
         """Without its password."""
         ...
 
-    async def transact(self, work: Work[T]) -> T:
-        """Run `work` in one transaction; its result is given after the commit."""
+    async def transact(self, work: Work[T], *, bulk: bool = False) -> T:
+        """Run `work` in one transaction; its result is given after the commit.
+
+        `bulk`: it touches more rows than a batch has, so it must not hold up the event loop.
+        """
         ...
 
     async def read(self, work: Work[T]) -> T:

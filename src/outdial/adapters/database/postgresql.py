@@ -45,7 +45,7 @@ class PostgresDatabase:
         """With its password hidden."""
         return self._url.render_as_string(hide_password=True)
 
-    async def transact(self, work: Work[T]) -> T:
+    async def transact(self, work: Work[T], *, bulk: bool = False) -> T:  # noqa: ARG002 - the server works
         """See `engine.Database.transact`."""
 
         def run(connection: Connection) -> T:

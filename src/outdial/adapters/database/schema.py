@@ -36,7 +36,7 @@ async def upgrade(database: Database) -> list[str]:
             command.upgrade(config, "head")
         return waiting
 
-    return await database.transact(work)
+    return await database.transact(work, bulk=True)
 
 
 async def pending(database: Database) -> list[str]:

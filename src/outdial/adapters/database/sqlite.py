@@ -24,7 +24,8 @@ from outdial.adapters.database.faults import DATABASE, translated
 from outdial.errors import Unavailable
 
 T = TypeVar("T")
-_GROUP = 256
+#: Units in one commit: what they cost holds up the event loop.
+_GROUP = 64
 _READERS = 4
 #: Page caches, a connection each.
 _READ_CACHE_KB = 2_000
@@ -40,6 +41,7 @@ class _Unit:
     work: Callable[[Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Any]"
+    bulk: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -62,14 +64,14 @@ class SqliteDatabase:
         """As configured; there is no password in it."""
         return f"sqlite:///{self._path}"
 
-    async def transact(self, work: Work[T]) -> T:
+    async def transact(self, work: Work[T], *, bulk: bool = False) -> T:
         """See `engine.Database.transact`."""
         if self._closed:
             raise Unavailable(DATABASE, "it was closed")
         self._start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._waiting.put(_Unit(work, loop, future))
+        self._waiting.put(_Unit(work, loop, future, bulk))
         with translated():
             return await future
 
@@ -152,8 +154,7 @@ def _run_together(engine: Engine, group: list[_Unit]) -> bool:
     try:
         with engine.begin() as connection:
             began = True
-            for unit in group:
-                _run_in_savepoint(connection, unit)
+            _beside(group, lambda: _run_each(connection, group))
     except (DBAPIError, OSError) as error:
         if not began:
             _lock_out(group, error)
@@ -168,17 +169,57 @@ def _run_alone(engine: Engine, unit: _Unit) -> bool:
     try:
         with engine.begin() as connection:
             began = True
-            unit.result = unit.work(connection)
+            _beside([unit], lambda: setattr(unit, "result", unit.work(connection)))
     except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for it
         unit.error = error
         return began
     return True
 
 
+def _beside(group: list[_Unit], run: Callable[[], object]) -> None:
+    """Run short units on the event loop's thread, while this one waits; long ones here.
+
+    SQLite lets go of the interpreter at every step of a statement, and a thread beside a busy
+    loop waits for it each time: the same work took twice as long here. Locks and the fsync are
+    waited for in this thread, so the loop is held up by work it would have paid for anyway.
+    """
+    loop = group[0].loop
+    if any(unit.bulk for unit in group) or loop.is_closed():
+        run()
+        return
+    done = threading.Event()
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            failed.append(error)
+        finally:
+            done.set()
+
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        run()
+        return
+    while not done.wait(1.0):
+        if loop.is_closed():
+            # Nobody is left to run it, nor to hear of it.
+            raise OSError("the event loop was closed meanwhile")
+    if failed:
+        raise failed[0]
+
+
 def _lock_out(units: list[_Unit], error: BaseException | None) -> None:
     """Who keeps the file from one keeps it from all: each would wait as long for the same."""
     for unit in units:
         unit.error = error
+
+
+def _run_each(connection: Connection, group: list[_Unit]) -> None:
+    for unit in group:
+        _run_in_savepoint(connection, unit)
 
 
 def _run_in_savepoint(connection: Connection, unit: _Unit) -> None:

@@ -113,7 +113,7 @@ class LedgerWarehouseOutbox:
             connection.execute(update(attempts).values(loaded_version=0))
             connection.execute(update(activity_events).values(loaded=False))
 
-        await self._database.transact(work)
+        await self._database.transact(work, bulk=True)
 
     async def waiting(self) -> int:
         """See the port."""
