@@ -60,6 +60,20 @@ async def test_keys_of_lines_are_those_of_single_calls(api: VoiceApi) -> None:
     assert await api.stored() == 1
 
 
+async def test_a_key_of_the_whole_batch_is_refused(api: VoiceApi) -> None:
+    """A header `Idempotency-Key` is a 422 that says what to use instead; nothing is placed."""
+    for headers in (NDJSON, JSON):
+        answer = await api.batch(LINE, headers | {"Idempotency-Key": "all"})
+        assert answer.status == 422
+        assert answer.pointers == {"Idempotency-Key"}
+        assert "idempotency_key" in answer.json["errors"][0]["detail"]
+    assert await api.stored() == 0
+    document = (await api.ask("GET", "/openapi.json")).json
+    operation = document["paths"]["/v1/calls/batch"]["post"]
+    assert "422" in operation["responses"]
+    assert "idempotency_key" in operation["description"]
+
+
 async def test_a_key_twice_in_a_batch_places_one_call(api: VoiceApi) -> None:
     """The later line repeats the first; with another body it is refused."""
     answer = await api.batch(

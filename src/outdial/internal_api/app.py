@@ -127,8 +127,11 @@ def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
                 "An answer a call, in order, each after its commit; NDJSON for NDJSON.",
                 openapi.json_content(entries) | openapi.json_content({"type": "string"}, NDJSON),
             ),
-            **openapi.problems(400, 413, 415),
+            **openapi.problems(400, 413, 415, 422),
         },
+        description="Place many calls, an answer each in their order, each after its commit. A "
+        f"repeated batch dials again unless its lines have an `idempotency_key`: the header "
+        f"`{KEY_HEADER}`, which is for single calls, is refused here (422).",
         openapi_extra=openapi.body(
             openapi.json_content({"type": "array", "items": openapi.ref("BatchLine")})
             | openapi.json_content({"type": "string"}, NDJSON)

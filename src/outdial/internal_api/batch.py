@@ -12,8 +12,9 @@ from starlette.responses import Response
 from outdial.errors import Unavailable
 from outdial.http_common.auth import Authentication
 from outdial.http_common.bodies import JSON, chunks, decode, require_media_type
-from outdial.http_common.problems import Problem, ProblemError, away
+from outdial.http_common.problems import Fault, Problem, ProblemError, away, invalid
 from outdial.internal_api.answers import NDJSON, Entry, StreamedAnswers
+from outdial.internal_api.calls import KEY_HEADER
 from outdial.internal_api.commits import MOST_A_COMMIT
 from outdial.internal_api.pieces import Elements, Lines, Piece, Splitter
 from outdial.internal_api.placing import Placing, key_conflict
@@ -40,6 +41,10 @@ class Batches:
         """Place many calls, an answer each in their order, each after its commit."""
         caller = await self._authentication.caller(request, Scope.CALLS_WRITE)
         form = require_media_type(request, NDJSON, JSON)
+        if KEY_HEADER in request.headers:
+            # Passed over, it would promise what it does not do: a repetition would dial again.
+            detail = f"is for single calls; give each line of a batch its own `{KEY_FIELD}`"
+            raise ProblemError(invalid([Fault(KEY_HEADER, detail)]))
         splitter = Lines() if form == NDJSON else Elements()
         answers = _Batch(self._placing, caller.tenant).answers(request, splitter)
         # The first answers decide whether this is a 200 at all.
