@@ -4,15 +4,18 @@ import asyncio
 import json
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from outdial import bootstrap, config
+from outdial.cli import home
 from outdial.ports.queue import Outgoing
-from tests.flow.program import Program, Started
+from tests.flow.program import PATIENCE, Program, Started
 
 PORTS = [f"--{name}-port=0" for name in ("internal-api", "webhook", "web-api", "simulator")]
 UP = ("up", *PORTS, "--speed=200")
@@ -304,3 +307,38 @@ def _until_dialed(up: Started, number: str) -> list[str]:
         assert time.monotonic() < deadline, f"{number} was not dialed"
         time.sleep(0.1)
     return dialed
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_up_outlives_its_reader(tmp_path: Path, *, both: bool) -> None:
+    """`up 2>&1 | head -1` goes on when the pipe is closed, and SIGTERM still stops it."""
+    program = Program(tmp_path)
+    process = subprocess.Popen(
+        program.command(*UP),
+        cwd=program.folder,
+        env=program.environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if both else subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        url = _until_serving(program, process)
+        with urlopen(url + "/readyz", timeout=PATIENCE) as answer:
+            assert answer.status == 200
+        process.terminate()
+        assert process.wait(timeout=PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until_serving(program: Program, process: "subprocess.Popen[str]") -> str:
+    give_up = time.monotonic() + PATIENCE
+    while (found := home.running(program.home)) is None:
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    return str(found["urls"]["internal-api"])

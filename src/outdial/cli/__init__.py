@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from outdial.cli.app import build
-from outdial.cli.output import complain, note
+from outdial.cli.output import complain, drop, note
 from outdial.errors import OutdialError
 
 NAME = "outdial"
@@ -26,7 +26,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_stdout()
+        drop(sys.stdout)
     sys.exit(code)
 
 
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except BrokenPipeError:
         # `outdial calls list | head` has all it wants: no fault of anybody.
-        _drop_stdout()
+        drop(sys.stdout)
     except OSError as error:
         complain(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         return 1
@@ -68,8 +68,3 @@ def _usage(error: typer.TyperException) -> int:
         path = context.command_path if context is not None else NAME
         complain(f"{message.rstrip('.')}; see `{path} --help`")
     return error.exit_code
-
-
-def _drop_stdout() -> None:
-    # The interpreter flushes stdout once more when it ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

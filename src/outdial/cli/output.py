@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 _STYLES = {
@@ -29,9 +30,28 @@ def say(text: str = "") -> None:
 
 def note(text: str) -> None:
     """A line about the result, on stderr."""
-    sys.stdout.flush()
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    with reader_may_leave(sys.stdout):
+        sys.stdout.flush()
+    with reader_may_leave(sys.stderr):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def reader_may_leave(stream: TextIO) -> Iterator[None]:
+    """Go on without `stream` once nobody reads it (`outdial up | head`); the block ends there."""
+    try:
+        yield
+    except BrokenPipeError:
+        drop(stream)
+
+
+def drop(stream: TextIO) -> None:
+    """What is written to `stream` from now on, and what it still holds, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    # Its number stays the same: the interpreter flushes it once more when it ends.
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def complain(text: str) -> None:

@@ -2,13 +2,14 @@
 
 import math
 import os
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from outdial.cli import home, session, stopping
-from outdial.cli.output import say
+from outdial.cli.output import reader_may_leave, say
 from outdial.cli.up import Host
 from outdial.errors import ConfigurationError
 
@@ -77,10 +78,13 @@ def serve(  # noqa: PLR0913 - an option each
             import orjson  # noqa: PLC0415
 
             facts = {"stage": stage, "url": running.urls[stage], "pid": os.getpid()}
-            say(orjson.dumps(facts).decode())
+            line = orjson.dumps(facts).decode()
         else:
             dialing = f", dials {running.dials}" if stage == "call-processor" else ""
-            say(f"{stage} on {running.urls[stage]}{dialing}. Stop with Ctrl-C.")
+            line = f"{stage} on {running.urls[stage]}{dialing}. Stop with Ctrl-C."
+        # A service outlives whoever read where it is.
+        with reader_may_leave(sys.stdout):
+            say(line)
 
     async def work(stop: "asyncio.Event") -> None:
         await bootstrap.serve(stage, settings, host=host, port=chosen, on_ready=ready, stop=stop)

@@ -26,8 +26,8 @@ def run_until_stopped(work: "Callable[[asyncio.Event], Awaitable[None]]") -> Non
             if stop.is_set():
                 note("outdial: forced to stop; the next start goes on where this one was")
                 os._exit(FORCED)
-            note("Stopping; what is under way is finished. Again stops at once.")
             stop.set()
+            note("Stopping; what is under way is finished. Again stops at once.")
 
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):

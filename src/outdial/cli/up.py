@@ -2,13 +2,14 @@
 
 import os
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from outdial.cli import home, session, stopping
-from outdial.cli.output import duration, say, say_facts, styled
+from outdial.cli.output import duration, reader_may_leave, say, say_facts, styled
 from outdial.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,18 +70,21 @@ def up(  # noqa: PLR0913 - an option each
 
     def ready(running: "Running") -> None:
         remember(settings, running)
-        if as_json:
-            say_json_line(settings, running)
-        else:
-            say_where(settings, running)
-            say(f"\nReady in {duration(time.monotonic() - began)}. Stop with Ctrl-C.")
+        # A service outlives whoever read where it is.
+        with reader_may_leave(sys.stdout):
+            if as_json:
+                say_json_line(settings, running)
+            else:
+                say_where(settings, running)
+                say(f"\nReady in {duration(time.monotonic() - began)}. Stop with Ctrl-C.")
 
     async def work(stop: "asyncio.Event") -> None:
         await bootstrap.up(settings, host=host, ports=ports, on_ready=ready, stop=stop, speed=speed)
 
     with home.held(settings.home):
         if not as_json:
-            say(styled(what_it_dials(settings), "bold"))
+            with reader_may_leave(sys.stdout):
+                say(styled(what_it_dials(settings), "bold"))
         try:
             stopping.run_until_stopped(work)
         except ConfigurationError as error:
