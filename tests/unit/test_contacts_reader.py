@@ -84,6 +84,32 @@ def test_a_row_that_is_too_wide_is_refused(file: Path) -> None:
     assert row.reason == "3 cells where the header has 2: is a cell not quoted?"
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("rest", ["", f"\nBob,{BOB}\nCy,{BOB}"])
+def test_a_quote_open_at_the_end_is_told(file: Path, rest: str, end: str) -> None:
+    """A quote that the file's end leaves open is told with its row, and the row is not called."""
+    file.write_text(f'phone,name\n{BOB},Bo\n{ADA},"Ann{rest}{end}', encoding="utf-8")
+    source = open_source(str(file))
+    rows = iter(Contacts(source, Reading()))
+    assert next(rows).request is not None
+    with pytest.raises(UnreadableFileError, match=r"row 3: a quote is opened and never closed"):
+        next(rows)
+    source.close()
+
+
+def test_a_quote_open_in_the_header_is_told(file: Path) -> None:
+    """A quote that is opened in the header would make all of the file its header."""
+    with pytest.raises(UnreadableFileError, match=r"row 1: a quote is opened and never closed"):
+        read(file, f'phone,"name\n{ADA},Ann\n')
+
+
+def test_a_row_that_another_quote_ends_is_refused(file: Path) -> None:
+    """A missing quote takes in the next row up to its quote: neither is called, and it is told."""
+    (row, last) = read(file, f'name,phone\n"Ann,{ADA}\n"Bob",{BOB}\n"Cy",{ADA}\n')
+    assert row.reason == "it spans lines 2 to 3: is a quote not closed?"
+    assert last.request is not None
+
+
 def test_a_quote_that_is_never_closed_is_told(file: Path) -> None:
     """A missing quote swallows rows: that is told, and none of them is called."""
     rows = read(file, f'name,phone\n"Ann,{ADA}\nBob,{BOB},x"\n')

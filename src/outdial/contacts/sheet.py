@@ -43,7 +43,9 @@ class Sheet:
             text.readline()
         else:
             self.delimiter = _delimiter(sample)
-        self._reader = csv.reader(text, delimiter=self.delimiter)
+        self._lines: list[str] = []
+        self._ended = False
+        self._reader = csv.reader(self._remembered(text), delimiter=self.delimiter)
         self._row = 0
         self.header = self._read_header()
 
@@ -52,6 +54,7 @@ class Sheet:
         width = len(self.header)
         while True:
             line = self._reader.line_num
+            self._lines.clear()
             try:
                 cells = next(self._reader, None)
             except csv.Error as error:
@@ -60,13 +63,34 @@ class Sheet:
                 return
             self._row += 1
             lines = self._reader.line_num - line
+            if self._ended:
+                raise self._broken(self._row, f"it takes in lines {line + 1} to {line + lines}")
             if lines > _MAX_LINES:
                 raise self._broken(self._row, f"it spans {lines} lines")
             if not any(cell.strip() for cell in cells):
                 continue
             yield self._record(cells, width, line + 1, lines)
 
+    def _remembered(self, text: TextIO) -> Iterator[str]:
+        """The lines of `text`. Asked for one more in the midst of a record, `_ended` tells it."""
+        for line in text:
+            if len(self._lines) <= _MAX_LINES:
+                self._lines.append(line)
+            yield line
+        self._ended = True
+
+    def _misquoted(self) -> bool:
+        """Whether a quote in the lines of this record is neither doubled nor at a cell's end."""
+        try:
+            list(csv.reader(self._lines, delimiter=self.delimiter, strict=True))
+        except csv.Error:
+            return True
+        return False
+
     def _record(self, cells: list[str], width: int, first: int, lines: int) -> Record:
+        if lines > 1 and self._misquoted():
+            fault = f"it spans lines {first} to {first + lines - 1}: is a quote not closed?"
+            return Record(self._row, cells, fault)
         extra = cells[width:]
         if not any(cell.strip() for cell in extra):
             # Spreadsheets leave out empty cells at the end of a row, or add some.
@@ -79,6 +103,8 @@ class Sheet:
     def _read_header(self) -> list[str]:
         for cells in self._reader:
             self._row += 1
+            if self._ended:
+                raise self._broken(self._row, "it is in the header")
             header = [cell.strip().lstrip("\ufeff") for cell in cells]
             while header and not header[-1]:
                 header.pop()
