@@ -78,7 +78,7 @@ class Entry:
         if body is None:
             return refusal(401, "the body can't be read")
         if len(body) > MAX_BODY_BYTES:
-            return refusal(413, f"over {MAX_BODY_BYTES} bytes")
+            return refusal(413, too_large(len(body)))
         now = self.clock()
         verdict = verify(_header(request, HEADER), body, self.keys, now)
         if verdict is not Verdict.GOOD:
@@ -116,6 +116,11 @@ def refusal(status: int, why: str) -> Response:
         "headers": {"content-type": "application/problem+json"},
         "body": json.dumps({"status": status, "detail": why}),
     }
+
+
+def too_large(size: int) -> str:
+    """Why a body of `size` bytes, or of at least as many, is refused."""
+    return f"over {MAX_BODY_BYTES} bytes: {size}"
 
 
 def unavailable(error: Unavailable | ConfigurationError) -> Response:

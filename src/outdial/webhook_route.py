@@ -26,6 +26,7 @@ from outdial.webhook_lambda import (
     Entry,
     Response,
     refusal,
+    too_large,
     unavailable,
     wall_clock,
 )
@@ -140,8 +141,10 @@ class _TooLargeError(Exception):
 async def _read(scope: _Message, receive: _Receive) -> bytes | None:
     """The body; never holds more than just over the limit. None where the caller has gone."""
     announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    if len(announced) > 18 or (announced.isdigit() and int(announced) > MAX_BODY_BYTES):
-        raise _TooLargeError(f"over {MAX_BODY_BYTES} bytes")
+    if len(announced) > 18:
+        raise _TooLargeError(f"over {MAX_BODY_BYTES} bytes: a length of {len(announced)} digits")
+    if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+        raise _TooLargeError(too_large(int(announced)))
     body = bytearray()
     more = True
     while more:
@@ -150,7 +153,7 @@ async def _read(scope: _Message, receive: _Receive) -> bytes | None:
             return None
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise _TooLargeError(f"over {MAX_BODY_BYTES} bytes")
+            raise _TooLargeError(f"{too_large(len(body))} so far")
         more = message.get("more_body", False)
     return bytes(body)
 

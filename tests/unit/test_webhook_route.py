@@ -119,6 +119,19 @@ async def test_too_large_by_its_own_word(client: httpx.AsyncClient) -> None:
         assert answer.headers["connection"] == "close"
 
 
+async def test_what_is_too_large_is_logged_with_its_size(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such an event is lost here, so the log says how large it was."""
+    body = b"x" * (MAX_BODY_BYTES + 12_345)
+    answer = await client.post(PATH, content=body)
+    assert answer.status_code == 413
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "413" in record.getMessage()
+    assert str(len(body)) in record.getMessage()
+
+
 async def test_too_large_in_chunks(client: httpx.AsyncClient) -> None:
     """A body that grows over 10 MB is refused there and then."""
     sent = 0
