@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outdial.simulator.conversations import PLOTS, SUMMARIES, converse
+from outdial.simulator.conversations import PLOTS, SUMMARIES, cast, converse, slot_of, summarise
 from outdial.simulator.scenarios import MAGIC_OUTCOMES, MIX, dice_for, draw
 from tests.simulator.running import Caller, Launch, Receiver
 
@@ -38,6 +38,24 @@ def test_conversations(plot: str) -> None:
         assert times == sorted(times)
         assert times[-1] <= 60
         assert set(SUMMARIES) == set(PLOTS)
+
+
+@pytest.mark.parametrize("name", ["interview_slot", "slot"])
+def test_a_given_slot_is_told_as_it_is(name: str) -> None:
+    """Words, summary and analysis all have the caller's slot, with no other day beside it."""
+    slot = "on 2 December, 9:30 am"
+    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+    for dice in range(40):
+        told = cast(dice, {name: slot})
+        assert slot_of("booked", told) == slot
+        assert f"for {slot}." in summarise("booked", told)
+        for plot in PLOTS:
+            said = converse(dice, plot, 60_000, {name: slot})
+            everything = f"{said.transcript} {said.with_tool_calls} {summarise(plot, told)}"
+            assert not any(day in everything for day in days)
+            if plot == "booked":
+                assert slot in said.transcript
+                assert slot in str(said.with_tool_calls)
 
 
 async def run_all(caller: Caller, numbers: list[str]) -> dict[str, tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 Nothing is kept: the same dice, plot and variables always give the same words at the same times.
 """
 
+import json
 from dataclasses import dataclass
 from random import Random
 
@@ -50,34 +51,34 @@ _REASON: tuple[tuple[Line, ...], ...] = (
     ),
 )
 _OFFER: tuple[tuple[Line, ...], ...] = (
-    (("agent", "Wonderful. We have {day} at {time}, or the day after at noon. Which is better?"),),
-    (("agent", "Lovely. Could you do {day} at {time}? It takes about thirty minutes."),),
+    (("agent", "Wonderful. We have {when}, or the day after at noon. Which is better?"),),
+    (("agent", "Lovely. Could you do {when}? It takes about thirty minutes."),),
 )
 _ACCEPT: tuple[tuple[Line, ...], ...] = (
     (
-        ("user", "{day} at {time} works for me."),
-        ("agent", "Perfect, you're booked for {day} at {time}. You'll get a confirmation by text."),
+        ("user", "{when} works for me."),
+        ("agent", "Perfect, you're booked for {when}. You'll get a confirmation by text."),
         ("user", "Great. Do I need to bring anything?"),
         ("agent", "Just a photo ID and, if you have them, your certificates."),
     ),
     (
-        ("user", "Let me check… yes, {time} is fine. Is it on site or a video call?"),
-        ("agent", "It's a video call; the link comes by text. So that's {day} at {time}."),
+        ("user", "Let me check… yes, {when} is fine. Is it on site or a video call?"),
+        ("agent", "It's a video call; the link comes by text. So that's {when}."),
         ("user", "Got it, I've put it into my calendar."),
     ),
 )
 _MOVE: tuple[tuple[Line, ...], ...] = (
     (
         ("user", "Hmm, I'm on shift then. Do you have anything later?"),
-        ("agent", "Let me look. I could offer {day} at half past four. Would that suit you?"),
+        ("agent", "Let me look. I could offer half past four that day. Would that suit you?"),
         ("user", "Half past four is good, after I pick up my daughter from the café."),
-        ("agent", "Then I've moved it to {day}, half past four. A confirmation is on its way."),
+        ("agent", "Then I've moved it to half past four. A confirmation is on its way."),
     ),
     (
-        ("user", "That day is difficult. Could we do it early in the morning instead?"),
-        ("agent", "Of course. Eight fifteen is open on {day}. Shall I take that?"),
+        ("user", "That time is difficult. Could we do it early in the morning instead?"),
+        ("agent", "Of course. Eight fifteen is open that day. Shall I take that?"),
         ("user", "Eight fifteen, yes please."),
-        ("agent", "Done: {day} at eight fifteen."),
+        ("agent", "Done: eight fifteen it is."),
     ),
 )
 _CLOSING: tuple[tuple[Line, ...], ...] = (
@@ -158,7 +159,7 @@ PLOTS = {
     "error": (_CUT,),
 }
 SUMMARIES = {
-    "booked": "The agent reached {name} and booked the {job} interview for {day} at {time}.",
+    "booked": "The agent reached {name} and booked the {job} interview for {when}.",
     "moved": "The agent reached {name}, who asked for another time; the interview was moved.",
     "callback": "{name} could not talk and asked to be called back in the evening.",
     "not_interested": "{name} is no longer interested in the {job} position.",
@@ -181,8 +182,10 @@ _SYNONYMS = {
     "company": ("company", "company_name", "employer", "agency"),
     "place": ("place", "city", "location"),
     "day": ("day", "interview_day", "interview_date", "date"),
-    "time": ("time", "interview_time", "slot", "interview_slot"),
+    "time": ("time", "interview_time"),
 }
+# Callers who have chosen a slot name it whole: nothing is drawn beside it.
+_SLOTS = ("interview_slot", "slot")
 _CHOICES = {
     "name": _NAMES,
     "job": _JOBS,
@@ -209,7 +212,10 @@ def cast(dice: int, variables: dict[str, str]) -> dict[str, str]:
     told = {}
     for role, synonyms in _SYNONYMS.items():
         drawn = random.choice(_CHOICES[role])
-        told[role] = next((variables[name] for name in synonyms if variables.get(name)), drawn)
+        told[role] = _given(synonyms, variables) or drawn
+    slot = _given(_SLOTS, variables)
+    told["when"] = slot or f"{told['day']} at {told['time']}"
+    told["slot"] = slot or f"{told['day']}, {told['time']}"
     return told
 
 
@@ -220,7 +226,7 @@ def summarise(plot: str, told: dict[str, str]) -> str:
 
 def slot_of(plot: str, told: dict[str, str]) -> str | None:
     """The booked slot in words, None where nothing was booked."""
-    return f"{told['day']}, {told['time']}" if plot in _BOOKING else None
+    return told["slot"] if plot in _BOOKING else None
 
 
 def converse(
@@ -266,7 +272,7 @@ def _booking(dice: int, told: dict[str, str]) -> list[dict[str, object]]:
             "role": "tool_call_invocation",
             "tool_call_id": call,
             "name": "book_interview",
-            "arguments": f'{{"day":"{told["day"]}","time":"{told["time"]}"}}',
+            "arguments": json.dumps({"slot": told["slot"]}, ensure_ascii=False),
         },
         {
             "role": "tool_call_result",
@@ -275,6 +281,10 @@ def _booking(dice: int, told: dict[str, str]) -> list[dict[str, object]]:
             "successful": True,
         },
     ]
+
+
+def _given(names: tuple[str, ...], variables: dict[str, str]) -> str | None:
+    return next((variables[name] for name in names if variables.get(name)), None)
 
 
 def _fill(words: str, told: dict[str, str]) -> str:
