@@ -4,15 +4,20 @@ Secrets are `SecretStr`: they are never printed. `docs/configuration.md` is made
 """
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outdial.errors import ConfigurationError
 
 PREFIX = "OUTDIAL_"
+ENV_FILE = Path(".env")
 #: The idempotency window in which a submission may be repeated: five sixths of it.
 SUBMIT_SHARE = 5 / 6
 #: A submission may take this share of the lease, so that its answer is recorded within it.
@@ -23,7 +28,11 @@ class Settings(BaseSettings):
     """Every setting, with its default and its meaning."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",  # as the editors of Windows write it, or without its mark
+        extra="ignore",
+        frozen=True,
     )
 
     home: Path = Field(Path(".outdial"), description="Folder of the embedded state.")
@@ -99,6 +108,20 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("default_from_number")
+    @classmethod
+    def _is_e164(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"\+[1-9][0-9]{1,14}", value):
+            raise ValueError("not an E.164 number: write it like +14155550100")
+        return value or None
+
+    @field_validator("retell_base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value and not _http(value):
+            raise ValueError("not an http(s) URL: write it like https://api.example.com")
+        return value or None
+
     @property
     def database(self) -> str:
         """The database URL in force."""
@@ -132,25 +155,63 @@ def load(**overrides: object) -> Settings:
 
     Raises `ConfigurationError` naming every variable that is wrong.
     """
-    _refuse_unknown()
+    faults = _unknown(os.environ)
+    file: Path | None = ENV_FILE
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        faults += _unknown(_names_in(ENV_FILE), f" in {ENV_FILE}")
+    except ConfigurationError as error:
+        faults.append(str(error))
+        file = None
+    try:
+        settings = Settings(_env_file=file, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(
-            f"{PREFIX}{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+        faults += [
+            f"{PREFIX}{'.'.join(str(part) for part in fault['loc']).upper()}: "
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_url=False, include_input=False)
-        )
-        raise ConfigurationError(faults) from None
+        ]
+    if faults:
+        raise ConfigurationError("; ".join(faults))
+    return settings
 
 
-def _refuse_unknown() -> None:
+def _unknown(names: Iterable[str], where: str = "") -> list[str]:
     """A misspelt variable would otherwise be silently without effect."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     unknown = sorted(
         name
-        for name in os.environ
+        for name in names
         if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_")
     )
-    if unknown:
-        msg = f"unknown variable {', '.join(unknown)}; see docs/configuration.md for the known ones"
-        raise ConfigurationError(msg)
+    if not unknown:
+        return []
+    return [f"unknown variable {', '.join(unknown)}{where} (docs/configuration.md has them all)"]
+
+
+def _names_in(file: Path) -> set[str]:
+    """The variables that a `.env` sets. A line that is none would be silently without effect."""
+    if not file.is_file():
+        return set()
+    names = set()
+    try:
+        with file.open(encoding="utf-8-sig") as text:
+            for binding in parse_stream(text):
+                key = binding.key or ""
+                if binding.error or (key.startswith(PREFIX) and binding.value is None):
+                    line = binding.original.line
+                    raise ConfigurationError(f"{file} line {line} is not NAME=value: mend it")
+                names.add(key)
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file} is not UTF-8 text: save it as that") from None
+    except OSError as error:
+        raise ConfigurationError(f"{file} can't be read: {error.strerror}") from None
+    return names
+
+
+def _http(url: str) -> bool:
+    try:
+        split = urlsplit(url)
+        # Reading the port checks it.
+        return split.scheme in {"http", "https"} and bool(split.hostname) and split.port != 0
+    except ValueError:
+        return False
