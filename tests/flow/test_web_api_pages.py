@@ -204,3 +204,31 @@ async def test_assets_are_immutable_and_nothing_else_is_served(service: Service)
         assert "immutable" in answer.headers["cache-control"]
     for path in ("/static/none.css", "/static/..%2fpages.py", "/static/outdial.css"):
         assert (await service.client.get(service.url + path)).status_code == 404
+
+
+async def test_what_never_rang_is_in_no_chart(outdial_home: Path) -> None:
+    """Deferred and refused attempts are neither under way nor somebody's: only others count."""
+    async with running(outdial_home, calls=0) as service:
+        call = call_row(created_at=NOW, agent_id="agent_1", attempts=3)
+        statuses = ("deferred", "refused", "claimed")
+        attempts = [
+            attempt_row(
+                call_id=call["call_id"],
+                number=number,
+                status=status,
+                agent_id="agent_1" if status == "claimed" else None,
+                accepted_at=NOW,
+                submitted_at=NOW,
+            )
+            for number, status in enumerate(statuses, 1)
+        ]
+        await service.warehouse.load([call], attempts, [], NOW)
+        await log_in(service, service.key)
+        page = (await service.client.get(f"{service.url}/?period=all")).text
+        rows = re.findall(r"<td>Under way</td><td>(\d+)</td>", page)
+        assert rows == ["1"]
+        agents = page.partition('data-live="split-agent_id"')[2].partition("</section>")[0]
+        assert "agent_1</a>" in agents
+        assert ">none<" not in agents
+        counts = (await service.get("/overview?metrics=attempts,open,deferred,refused")).json()
+        assert list(counts["metrics"].values()) == [3, 1, 1, 1]

@@ -130,6 +130,7 @@ def _spans(rows: list[Row], first: Callable[[Row], Any], last: str) -> list[floa
 def _expected(calls: list[Row], attempts: list[Row]) -> dict[str, float | None]:
     """Every metric, from `calls` (each with its latest attempt's columns) and `attempts`."""
     ended = [a for a in attempts if a["status"] in {"completed", "failed", "lost"}]
+    under_way = {"claimed", "unknown", "initiated", "started"}
     completed = [a for a in attempts if a["status"] == "completed"]
     connected = sum(bool(a["connected"]) for a in attempts)
     successful = sum(bool(a["call_successful"]) for a in completed)
@@ -159,6 +160,10 @@ def _expected(calls: list[Row], attempts: list[Row]) -> dict[str, float | None]:
         "failed": sum(a["status"] == "failed" for a in attempts),
         "lost": sum(a["status"] == "lost" for a in attempts),
         "ended": len(ended),
+        "open": sum(a["status"] in under_way for a in attempts),
+        "placed": len(ended) + sum(a["status"] in under_way for a in attempts),
+        "deferred": sum(a["status"] == "deferred" for a in attempts),
+        "refused": sum(a["status"] == "refused" for a in attempts),
         "answered": outcome("answered", attempts),
         "voicemail": outcome("voicemail", attempts),
         "no_answer": outcome("no_answer", attempts),

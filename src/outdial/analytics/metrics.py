@@ -58,6 +58,8 @@ def _money(value: str) -> str:
 
 _COMPLETED = "a.status = 'completed'"
 _ENDED = "a.status IN ('completed', 'failed', 'lost')"
+#: Without an outcome yet. Deferred and refused attempts never rang and never will.
+_OPEN = "a.status IN ('claimed', 'unknown', 'initiated', 'started')"
 _CONNECTED = "a.connected"
 _SUCCESSFUL = f"{_COMPLETED} AND a.call_successful"
 _JUDGED_MOOD = "a.user_sentiment IN ('Positive', 'Neutral', 'Negative')"
@@ -117,6 +119,30 @@ _ALL = (
         "Ended",
         "Attempts that came to an end: completed, not connected or lost sight of.",
         _ENDED,
+    ),
+    _attempts(
+        "open",
+        "Under way",
+        "Attempts without an end yet: claimed, unknown, initiated or started.",
+        _OPEN,
+    ),
+    _attempts(
+        "placed",
+        "Placed",
+        "Attempts under way or ended: all but deferred (429) and refused ones, where nothing rang.",
+        f"{_OPEN} OR {_ENDED}",
+    ),
+    _attempts(
+        "deferred",
+        "Deferred",
+        "Attempts that Retell put off (429); nothing rang, and the call waits for its next one.",
+        "a.status = 'deferred'",
+    ),
+    _attempts(
+        "refused",
+        "Refused",
+        "Attempts that Retell refused; nothing rang.",
+        "a.status = 'refused'",
     ),
     _attempts("answered", "Answered", "Attempts that a person answered.", "a.outcome = 'answered'"),
     _attempts(

@@ -19,7 +19,7 @@ _MOST_OPTIONS = 200
 #: What a chart by the minute shows at least.
 _SHORTEST_MS = 14 * 60_000
 _LINES = ("calls", "connected", "answer_rate", "success_rate", "talk_ms_avg", "cost_usd")
-_SPLIT = ("attempts", "connected", "answer_rate", "success_rate", "talk_ms_avg", "cost_usd")
+_SPLIT = ("placed", "connected", "answer_rate", "success_rate", "talk_ms_avg", "cost_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +189,18 @@ async def _charts(
 ) -> list[Chart]:
     if span is None:
         return []
-    table = await aggregate(own, ("attempts",), (interval, "outcome"), _within(filters, span))
+    # Deferred and refused attempts have no outcome and will have none: they are no bars here.
+    table = await aggregate(own, ("placed",), (interval, "outcome"), _within(filters, span))
+    bars = [row for row in table.rows if row[2]]
     found = [
         Chart(
             "activity",
             "Attempts over time",
-            json.dumps(charts.outcomes_over_time(interval, table.rows, steps)),
+            json.dumps(charts.outcomes_over_time(interval, bars, steps)),
             (formatting.words(interval), "Outcome", "Attempts"),
             [
                 (at or "", formatting.words(outcome or "under_way"), formatting.count(number))
-                for at, outcome, number in table.rows
+                for at, outcome, number in bars
             ],
         )
     ]
@@ -221,7 +223,7 @@ async def _charts(
 
 async def _split(own: OwnRows, choice: Choice, dimension: str, title: str) -> Split:
     table = await aggregate(own, _SPLIT, (dimension,), choice.filters)
-    rows = sorted(table.rows, key=lambda row: -row[1])[:10]
+    rows = sorted((row for row in table.rows if row[1]), key=lambda row: -row[1])[:10]
     forms = (
         formatting.count,
         formatting.count,
