@@ -81,6 +81,46 @@ async def test_each_wrong_field_is_a_422_that_names_it(api: VoiceApi) -> None:
     assert await api.stored() == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        (b'{"to_number": "+14155550123", "to_number": "+14155550124"}', {"#/to_number"}),
+        (
+            b'{"metadata": {"a/b": 1, "x": [{"c": 1, "\\u0063": 1}], "a\\/b": 1, "a/b": 3}}',
+            {"#/metadata/a~1b", "#/metadata/x/0/c"},
+        ),
+        (
+            b'{"to_number": "+14155550123", "metadata": {"x": [1, 99999999999999999999], '
+            b'"y": -9223372036854775809, "z": ' + b"9" * 100 + b"}}",
+            {"#/metadata/x/1", "#/metadata/y", "#/metadata/z"},
+        ),
+    ],
+    ids=["key twice", "key twice within", "integers beyond 64 bits"],
+)
+async def test_what_could_mean_two_things_is_refused(
+    api: VoiceApi, body: bytes, pointers: set[str]
+) -> None:
+    """Keys that are there twice and integers that would be changed: a 422, in batches too."""
+    answer = await api.ask("POST", "/v1/calls", body, JSON)
+    assert (answer.status, answer.pointers) == (422, pointers)
+    (line,) = (await api.batch(body)).lines
+    assert {fault["pointer"] for fault in line["problem"]["errors"]} == pointers
+    assert await api.stored() == 0
+
+
+async def test_metadata_keeps_its_integers_and_depth_to_the_limit(api: VoiceApi) -> None:
+    """64 bits and 64 levels are kept as they are; one level more is a 422, and so are thousands."""
+    kept = {"low": -(2**63), "high": 2**64 - 1, "x": nested(62)}
+    placed = await api.place(metadata=kept)
+    assert placed.status == 202
+    assert (await api.ask("GET", placed.headers["Location"])).json["metadata"] == kept
+    for depth in (63, 500):
+        answer = await api.place(metadata={"x": nested(depth)})
+        assert (answer.status, answer.pointers) == (422, {"#/metadata"})
+    deep = b'{"metadata": ' + b"[" * 3000 + b"]" * 3000 + b"}"
+    assert (await api.ask("POST", "/v1/calls", deep, JSON)).status == 422
+
+
 async def test_every_fault_is_named_at_once(api: VoiceApi) -> None:
     """Wrong fields, unknown ones, the header, what the clock refuses: all in one answer."""
     answer = await api.ask(

@@ -7,7 +7,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from outdial.http_common.problems import Problem, ProblemError, malformed
+from outdial.http_common.json_doubts import doubts_in
+from outdial.http_common.problems import Fault, Problem, ProblemError, invalid, malformed
 
 JSON = "application/json"
 MEGABYTE = 1_048_576
@@ -55,11 +56,20 @@ async def read_json(request: Request, limit: int = MEGABYTE) -> Any:  # noqa: AN
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any of its kinds
-    """Parsed JSON; raises the 400 that says where it breaks off."""
+    """Parsed JSON that means one thing only.
+
+    Raises the 400 that says where it breaks off, or the 422 that names keys that are there twice
+    and integers that would be changed.
+    """
     try:
-        return orjson.loads(body)
+        decoded = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise ProblemError(invalid([Fault("#", "is nested too deep")])) from None
         raise ProblemError(malformed(f"the body is not valid JSON: {error}")) from None
+    if doubts := doubts_in(body):
+        raise ProblemError(invalid(doubts))
+    return decoded
 
 
 def json_response(

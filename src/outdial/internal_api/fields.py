@@ -99,12 +99,12 @@ def instant(value: object) -> int:
         raise _wrong(str(error)) from None
 
 
-def canonical(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - JSON is any of its kinds
+def canonical(value: Any, depth: int = 1) -> Any:  # noqa: ANN401 - JSON is any of its kinds
     """JSON with whole numbers as integers, so that 1 and 1.0 are one number, as in JSON.
 
     Raises `PydanticCustomError` where metadata can't be kept: U+0000, or nested too deep.
     """
-    if depth > DEEPEST_METADATA:
+    if depth > DEEPEST_METADATA and isinstance(value, dict | list):
         raise _wrong(f"must not be nested more than {DEEPEST_METADATA} deep")
     match value:
         case str():

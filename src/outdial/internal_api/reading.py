@@ -83,7 +83,7 @@ def read_call(tenant: str, raw: object, defaults: Defaults, key: Key) -> NewCall
 
 def request_hash(raw: object) -> str:
     """SHA-256 of a valid body, parsed: spaces, key order and 1 for 1.0 make no other request."""
-    text = orjson.dumps(canonical(raw, -1), option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(canonical(raw, 0), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
 
 

@@ -30,7 +30,7 @@ class CallRequest(BaseModel):
     metadata: Metadata | None = Field(
         None,
         description="Kept, returned, and sent on; no key may start with `outdial_`; at most "
-        "49,000 bytes as JSON.",
+        "49,000 bytes as JSON, nested at most 64 deep, integers of at most 64 bits.",
     )
     external_id: Id | None = Field(None, description="Your own reference.")
     campaign: Label | None = Field(None, description="A label to group calls by.")
