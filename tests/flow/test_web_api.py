@@ -342,3 +342,11 @@ async def test_the_description_names_every_parameter(service: Service) -> None:
     paths = (await service.client.get(f"{service.url}/openapi.json")).json()["paths"]
     named = {each["name"] for each in paths["/v1/analytics/timeseries"]["get"]["parameters"]}
     assert {"from", "to", "tz", "campaign", "metrics", "interval", "format"} <= named
+
+
+async def test_the_last_day_there_is_may_end_a_question(service: Service) -> None:
+    """`to=9999-12-31` is a date like any other, west and east of Greenwich."""
+    for tz in ("UTC", "America/New_York", "Asia/Tokyo"):
+        answer = await service.get(f"/overview?metrics=calls&to=9999-12-31&tz={tz}")
+        assert answer.status_code == 200
+        assert answer.json()["metrics"] == {"calls": 300}

@@ -16,6 +16,9 @@ from outdial.analytics.questions import Filters
 from outdial.core.times import parse_rfc3339
 from outdial.http_common.problems import Fault, ProblemError, invalid
 
+#: No day follows the last one: the first ms of the year 10000, UTC.
+_END_OF_TIME = 253_402_300_800_000
+
 SHARED = ("from", "to", "tz", "format", *FILTERS)
 
 
@@ -111,6 +114,8 @@ class Parameters:
         try:
             if len(text) == len("2026-11-22"):
                 day = date.fromisoformat(text)
+                if end and day == date.max:
+                    return _END_OF_TIME
                 return start_of(day + timedelta(days=1) if end else day, tz)
             # A plus sign in a query string that was not encoded arrives as a space.
             return parse_rfc3339(text.replace(" ", "+"))
