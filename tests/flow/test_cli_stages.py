@@ -1,12 +1,15 @@
 """Every stage in a process of its own: messages and tables are their only link."""
 
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
 
+from outdial.cli.up import refuse_twice
 from tests.flow.program import Program
 
+_FREE = ("--internal-api-port=0", "--webhook-port=0", "--web-api-port=0")
 WORKERS = ("call-processor", "webhook-processor", "relay")
 
 
@@ -65,3 +68,24 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == f"outdial: port {port} is in use; choose another with --port\n"
     told = f"outdial: port {port} is in use; choose another with --internal-api-port\n"
     assert up.stderr == told
+
+
+def test_the_simulators_port_in_use_names_its_option(tmp_path: Path) -> None:
+    """The simulator is a process of its own; its port is an option of `up` all the same."""
+    program = Program(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = program.finish("up", *_FREE, f"--simulator-port={port}")
+    assert done.returncode == 1
+    told = f"outdial: port {port}: address already in use; choose another with --simulator-port\n"
+    assert done.stderr == told
+
+
+def test_a_port_given_twice_is_refused(tmp_path: Path) -> None:
+    """Both options are named; the simulator's counts only where it is started."""
+    program = Program(tmp_path)
+    told = program.run("up", "--webhook-port=8004", code=2).stderr
+    assert "--webhook-port and --simulator-port are both 8004" in told
+    told = program.run("up", "--web-api-port=9", "--webhook-port=9", code=2).stderr
+    assert "--webhook-port and --web-api-port are both 9" in told
+    refuse_twice({"webhook": 0, "web-api": 0})

@@ -66,6 +66,7 @@ def up(  # noqa: PLR0913 - an option each
         "web-api": web_api_port,
         "simulator": simulator_port,
     }
+    refuse_twice({name: port for name, port in ports.items() if started(name, settings)})
     began = time.monotonic()
 
     def ready(running: "Running") -> None:
@@ -100,8 +101,25 @@ def what_it_dials(settings: "Settings") -> str:
     return "Outdial dials through Retell: phones will ring, and calls cost money."
 
 
+def started(service: str, settings: "Settings") -> bool:
+    """Whether `up` starts it: the simulator only where there is no key."""
+    return service != "simulator" or settings.retell_api_key is None
+
+
+def refuse_twice(ports: dict[str, int]) -> None:
+    """Two services can't listen on one port. Raises `typer.BadParameter` with their options."""
+    taken: dict[int, str] = {}
+    for name, port in ports.items():
+        if port and port in taken:
+            raise typer.BadParameter(f"--{taken[port]}-port and --{name}-port are both {port}")
+        taken[port] = name
+
+
 def named_port(message: str, ports: dict[str, int]) -> str:
     """A port that can't be had, with the option that chooses another."""
+    if message.startswith("the simulator did not start") and "cannot listen" in message:
+        why = message.rpartition(": ")[2].lower()
+        return f"port {ports['simulator']}: {why}; choose another with --simulator-port"
     found = re.search(r"port (\d+)", message)
     if found is None:
         return message
