@@ -114,6 +114,13 @@ async def test_the_same_key_and_another_body_are_refused(api: VoiceApi) -> None:
     assert await api.stored() == 1
 
 
+async def test_whitespace_around_a_key_is_no_part_of_it(api: VoiceApi) -> None:
+    """A key with optional whitespace around it is the key without."""
+    first = await api.place({KEY: "once"})
+    again = await api.place({KEY: " \tonce \t"})
+    assert again.json["id"] == first.json["id"]
+
+
 async def test_keys_of_two_tenants_do_not_meet(api: VoiceApi) -> None:
     """The same key of another tenant is another key."""
     other = await api.key(*Scope, tenant="other")
@@ -212,6 +219,7 @@ async def test_lists_are_filtered(api: VoiceApi) -> None:
         "external_id=%00",
         "external_id=",
         "statsu=failed",
+        "status=queued&status=completed",
     ],
 )
 async def test_a_bad_list_query_is_refused(api: VoiceApi, query: str) -> None:

@@ -35,7 +35,9 @@ class Calls:
     async def place(self, request: Request) -> Response:
         """Place a call. It is durable when the answer comes."""
         caller = await self._authentication.caller(request, Scope.CALLS_WRITE)
-        key = read_key(request.headers.get(KEY_HEADER), KEY_HEADER)
+        given = request.headers.get(KEY_HEADER)
+        # Optional whitespace around a header's value is no part of it (RFC 9110, 5.5).
+        key = read_key(None if given is None else given.strip(" \t"), KEY_HEADER)
         raw = await read_json(request)
         answer = await self._placing.read(caller.tenant, raw, key)
         if not isinstance(answer, Accepted):
@@ -65,6 +67,9 @@ class Calls:
     async def list(self, request: Request, query: Annotated[ListQuery, Query()]) -> Response:
         """List calls, newest first."""
         caller = await self._authentication.caller(request, Scope.CALLS_READ)
+        given = request.query_params
+        if twice := [name for name in given if len(given.getlist(name)) > 1]:
+            raise ProblemError(invalid(Fault(f"?{name}", "may be given once") for name in twice))
         try:
             page = await self._intake.page(
                 caller.tenant,
