@@ -89,3 +89,27 @@ def test_a_port_given_twice_is_refused(tmp_path: Path) -> None:
     told = program.run("up", "--web-api-port=9", "--webhook-port=9", code=2).stderr
     assert "--webhook-port and --web-api-port are both 9" in told
     refuse_twice({"webhook": 0, "web-api": 0})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:hushhush@127.0.0.1:1/db", "postgresql://ann:***@127.0.0.1:1/db"),
+        ("sqlite:///nowhere/x.db", "sqlite:///nowhere/x.db"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_named(tmp_path: Path, url: str, shown: str) -> None:
+    """`db upgrade`, `up` and `doctor` say which setting it is, and never its password."""
+    program = Program(tmp_path, {"OUTDIAL_DATABASE_URL": url})
+    told = program.run("db", "upgrade", code=1).stderr
+    assert f"OUTDIAL_DATABASE_URL: {shown} must " in told
+    assert told.count("\n") == 1
+    assert "hushhush" not in told
+    done = program.finish("up", *_FREE, "--simulator-port=0")
+    assert done.returncode == 1
+    assert done.stderr.partition("; ")[2] == told.partition("; ")[2]
+    found = program.json("doctor", code=1)["checks"]
+    (check,) = [each for each in found if each["name"] == "database"]
+    assert check["state"] == "fault"
+    assert f"OUTDIAL_DATABASE_URL: {shown} must " in check["mend"]
+    assert "hushhush" not in str(found)

@@ -12,7 +12,7 @@ import typer
 
 from outdial.cli.app import build
 from outdial.cli.output import complain, drop, note
-from outdial.errors import OutdialError
+from outdial.errors import OutdialError, Unavailable
 
 NAME = "outdial"
 INTERRUPTED = 130
@@ -46,6 +46,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
+    except Unavailable as error:
+        complain(_with_remedy(error))
+        return 1
     except OutdialError as error:
         complain(str(error))
         return 1
@@ -56,6 +59,15 @@ def run(arguments: Sequence[str]) -> int:
         complain(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         return 1
     return 0
+
+
+def _with_remedy(error: Unavailable) -> str:
+    if error.dependency != "database":
+        return str(error)
+    from outdial import config  # noqa: PLC0415 - `--help` does without
+    from outdial.cli.session import database_remedy  # noqa: PLC0415
+
+    return f"{error}; {database_remedy(config.load())}"
 
 
 def _usage(error: typer.TyperException) -> int:

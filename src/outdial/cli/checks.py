@@ -19,7 +19,7 @@ from outdial.bootstrap.parts import Parts
 from outdial.cli import home, session
 from outdial.cli.output import counted
 from outdial.config import Settings
-from outdial.errors import ConfigurationError, OutdialError
+from outdial.errors import ConfigurationError, OutdialError, Unavailable
 
 RETELL = "https://api.retellai.com"
 #: Free space below which a fault is told, and a notice, in bytes.
@@ -105,9 +105,16 @@ async def _home(parts: Parts) -> list[Check]:
 async def _database(parts: Parts) -> list[Check]:
     url = parts.settings.database
     path = Path(url.removeprefix("sqlite:///"))
+    remedy = session.database_remedy(parts.settings)
     if url.startswith("sqlite:") and _not_yet(path):
+        # Outdial makes its home by itself, and no other folder.
+        if parts.settings.database_url is not None and not path.parent.is_dir():
+            return [_fault("database", f"{path.parent} is not there", remedy)]
         return [_ok("database", f"{path}{_not_yet(path)}")]
-    waiting = await parts.ledger.pending_migrations()
+    try:
+        waiting = await parts.ledger.pending_migrations()
+    except Unavailable as error:
+        return [_fault("database", str(error), remedy)]
     shown = str(parts.ledger.database.url)
     if waiting:
         detail = f"{shown} lacks {counted(len(waiting), 'migration')}"

@@ -37,6 +37,17 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise OutdialError(explained(error)) from None
 
 
+def database_remedy(settings: "Settings") -> str:
+    """What to do about a database that does not answer; its URL is shown without a password."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - a third of a second
+
+    shown = make_url(settings.database).render_as_string(hide_password=True)
+    if settings.database.startswith("sqlite:"):
+        variable = "OUTDIAL_HOME" if settings.database_url is None else "OUTDIAL_DATABASE_URL"
+        return f"{variable}: {shown} must lie in a folder that is there and writable"
+    return f"OUTDIAL_DATABASE_URL: {shown} must be a server that runs, with that user and database"
+
+
 def url(settings: "Settings", service: str = "internal-api") -> str:
     """Where a service of the running system is."""
     if service == "internal-api" and settings.api_url:
