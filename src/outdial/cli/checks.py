@@ -105,16 +105,21 @@ async def _home(parts: Parts) -> list[Check]:
 async def _database(parts: Parts) -> list[Check]:
     url = parts.settings.database
     path = Path(url.removeprefix("sqlite:///"))
-    remedy = session.database_remedy(parts.settings)
     if url.startswith("sqlite:") and _not_yet(path):
         # Outdial makes its home by itself, and no other folder.
         if parts.settings.database_url is not None and not path.parent.is_dir():
-            return [_fault("database", f"{path.parent} is not there", remedy)]
+            return [
+                _fault(
+                    "database",
+                    f"{path.parent} is not there",
+                    session.database_remedy(parts.settings),
+                )
+            ]
         return [_ok("database", f"{path}{_not_yet(path)}")]
     try:
         waiting = await parts.ledger.pending_migrations()
     except Unavailable as error:
-        return [_fault("database", str(error), remedy)]
+        return [_fault("database", str(error), session.database_remedy(parts.settings))]
     shown = str(parts.ledger.database.url)
     if waiting:
         detail = f"{shown} lacks {counted(len(waiting), 'migration')}"
