@@ -96,9 +96,10 @@ def test_clean() -> None:
 @given(JSON)
 def test_storable_fits_everywhere(value: object) -> None:
     """What is kept can be written by a strict encoder and as text without NUL."""
-    written = orjson.dumps(storable(value))
-    assert b"\\u0000" not in written
-    assert "NaN" not in json.dumps(storable(value), allow_nan=False)
+    stored = storable(value)
+    json.dumps(stored, allow_nan=False)
+    # A backslash of the text itself is written as two.
+    assert b"\\u0000" not in orjson.dumps(stored).replace(b"\\\\", b"")
 
 
 @given(st.dictionaries(st.text("abc"), st.lists(st.integers(-9, 9)) | st.text("é😀x")))
