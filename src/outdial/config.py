@@ -150,15 +150,18 @@ class Settings(BaseSettings):
         return tuple(key.get_secret_value() for key in keys)
 
 
-def load(**overrides: object) -> Settings:
+def load(*, dotenv: bool = True, **overrides: object) -> Settings:
     """Read the settings; `overrides` (by field name) win over the environment.
+
+    Without `dotenv` no file is read, as for the demo, which is the same wherever it runs.
 
     Raises `ConfigurationError` naming every variable that is wrong.
     """
     faults = _unknown(os.environ)
-    file: Path | None = ENV_FILE
+    file: Path | None = ENV_FILE if dotenv else None
     try:
-        faults += _unknown(_names_in(ENV_FILE), f" in {ENV_FILE}")
+        if dotenv:
+            faults += _unknown(_names_in(ENV_FILE), f" in {ENV_FILE}")
     except ConfigurationError as error:
         faults.append(str(error))
         file = None

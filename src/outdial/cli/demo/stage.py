@@ -24,7 +24,7 @@ def settings() -> Settings:
         # The simulator is a child process: what is left here would reach it.
         del os.environ[name]
     return config.load(
-        _env_file=None,
+        dotenv=False,
         home=base / FOLDER,
         dial_rate=RATE,
         max_concurrent_calls=AT_ONCE,
