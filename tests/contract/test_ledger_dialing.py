@@ -258,6 +258,24 @@ async def test_a_submission_under_way_is_a_line_in_use(database_url: str) -> Non
             assert (await dialing.permits()).free == 0
 
 
+async def test_a_call_placed_since_the_platform_was_asked_is_a_line_in_use(
+    database_url: str,
+) -> None:
+    """The platform could not count it, however often it was asked too early."""
+    rules = DialingRules(Limits(rate=1000, lines=3), 60_000, 3_000_000, "+14155550100")
+    async with open_world(database_url, rules) as world:
+        dialing = world.ledger.dialing
+        for _ in range(3):
+            await world.placed()
+        for _ in range(2):
+            await dialing.measured(current=0, limit=20, reserved_inbound=0, age_ms=60_000)
+        assert (await dialing.permits()).free == 0
+        world.ledger.clock.ahead += 120_000
+        for _ in range(2):
+            await dialing.measured(current=0, limit=20, reserved_inbound=0, age_ms=60_000)
+        assert (await dialing.permits()).free == 3
+
+
 async def test_no_caller_number_rejects_the_call(database_url: str) -> None:
     """What no configuration can dial is told, not kept waiting."""
     rules = DialingRules(Limits(rate=1000, lines=10), 60_000, 3_000_000)

@@ -38,11 +38,11 @@ class Flaky:
         """The method, or its failure."""
         method = getattr(self._behind, name)
 
-        async def call(*arguments: Any) -> Any:
+        async def call(*arguments: Any, **named: Any) -> Any:
             if self.failures.get(name, 0) > 0:
                 self.failures[name] -= 1
                 raise Unavailable("database", "away")
-            return await method(*arguments)
+            return await method(*arguments, **named)
 
         return call
 

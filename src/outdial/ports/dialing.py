@@ -91,8 +91,13 @@ class Dialing(Protocol):
         """Write what came of submissions, with the activity events, in one commit."""
         ...
 
-    async def measured(self, current: int, limit: int, reserved_inbound: int) -> None:
-        """What the platform says of its lines, to correct our own count."""
+    async def measured(
+        self, current: int, limit: int, reserved_inbound: int, *, age_ms: int = 0
+    ) -> None:
+        """What the platform says of its lines, to correct our own count.
+
+        `age_ms`: since it was asked; what was placed meanwhile it may not have counted.
+        """
         ...
 
     async def close_circuit(self) -> bool:

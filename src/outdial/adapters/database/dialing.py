@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.recording import record_answers
@@ -103,18 +103,22 @@ class LedgerDialing:
 
         return await self._database.transact(work)
 
-    async def measured(self, current: int, limit: int, reserved_inbound: int) -> None:
+    async def measured(
+        self, current: int, limit: int, reserved_inbound: int, *, age_ms: int = 0
+    ) -> None:
         """See the port.
 
         Lines that others use count at once. Fewer lines than we count means that ends are still
-        on their way, or lost: only what two measurements in a row agree on is believed, and a
-        submission under way, which the platform may not count yet, is a line in use.
+        on their way, or lost: only what two measurements in a row agree on is believed, and what
+        the platform may not have counted yet (a submission under way when it was asked, or placed
+        since) is a line in use.
         """
 
         def work(connection: Connection) -> None:
             space = read_workspace(connection, lock=True)
             row = connection.execute(select(workspace.c.line_offset_seen)).one()
-            under_way = connection.execute(_UNDER_WAY).scalar_one()
+            asked_at = self._clock.now(connection) - age_ms
+            under_way = connection.execute(_UNDER_WAY, {"asked_at": asked_at}).scalar_one()
             more = current - space.running
             seen = more if more >= 0 else min(0, more + under_way)
             offset = seen if seen >= 0 else min(0, max(seen, row.line_offset_seen))
@@ -147,7 +151,15 @@ class LedgerDialing:
 
 
 _UNDER_WAY = (
-    select(func.count()).select_from(attempts).where(LINE_OPEN, attempts.c.lease_token.is_not(None))
+    select(func.count())
+    .select_from(attempts)
+    .where(
+        LINE_OPEN,
+        or_(
+            attempts.c.lease_token.is_not(None),
+            attempts.c.initiated_at > bindparam("asked_at"),
+        ),
+    )
 )
 
 
