@@ -10,6 +10,14 @@ from outdial.ports.dialing import Answer, Claim, NotClaimed
 from tests.ledger_world import RULES, World, open_world, retell_id
 
 
+async def measure(world: World, *, current: int, limit: int, reserved: int = 0) -> None:
+    """The platform is asked now, and nothing is placed until its answer is noted."""
+    world.ledger.clock.ahead += 1
+    dialing = world.ledger.dialing
+    asked_at = await dialing.now()
+    await dialing.measured(current, limit, reserved, asked_at=asked_at)
+
+
 async def test_a_claim_fixes_the_request(world: World) -> None:
     """The body carries numbers, variables, the caller's metadata and our own keys."""
     call_id = await world.accept(
@@ -233,16 +241,16 @@ async def test_the_platform_corrects_our_count(database_url: str) -> None:
     rules = DialingRules(Limits(rate=1000, lines=10), 60_000, 3_000_000, "+14155550100")
     async with open_world(database_url, rules) as world:
         dialing = world.ledger.dialing
-        await dialing.measured(current=4, limit=20, reserved_inbound=0)
+        await measure(world, current=4, limit=20, reserved=0)
         assert (await dialing.permits()).free == 6
-        await dialing.measured(current=0, limit=8, reserved_inbound=2)
+        await measure(world, current=0, limit=8, reserved=2)
         assert (await dialing.permits()).free == 6
         for _ in range(6):
             await world.placed()
         assert (await dialing.permits()).free == 0
-        await dialing.measured(current=3, limit=8, reserved_inbound=2)
+        await measure(world, current=3, limit=8, reserved=2)
         assert (await dialing.permits()).free == 0
-        await dialing.measured(current=2, limit=8, reserved_inbound=2)
+        await measure(world, current=2, limit=8, reserved=2)
         assert (await dialing.permits()).free == 3
 
 
@@ -254,7 +262,7 @@ async def test_a_submission_under_way_is_a_line_in_use(database_url: str) -> Non
         for _ in range(5):
             await world.claim(await world.accept())
         for _ in range(3):
-            await dialing.measured(current=0, limit=5, reserved_inbound=0)
+            await measure(world, current=0, limit=5, reserved=0)
             assert (await dialing.permits()).free == 0
 
 
@@ -265,14 +273,15 @@ async def test_a_call_placed_since_the_platform_was_asked_is_a_line_in_use(
     rules = DialingRules(Limits(rate=1000, lines=3), 60_000, 3_000_000, "+14155550100")
     async with open_world(database_url, rules) as world:
         dialing = world.ledger.dialing
+        asked_at = await dialing.now()
         for _ in range(3):
             await world.placed()
         for _ in range(2):
-            await dialing.measured(current=0, limit=20, reserved_inbound=0, age_ms=60_000)
+            await dialing.measured(current=0, limit=20, reserved_inbound=0, asked_at=asked_at)
         assert (await dialing.permits()).free == 0
-        world.ledger.clock.ahead += 120_000
+        world.ledger.clock.ahead += 1_000
         for _ in range(2):
-            await dialing.measured(current=0, limit=20, reserved_inbound=0, age_ms=60_000)
+            await measure(world, current=0, limit=20)
         assert (await dialing.permits()).free == 3
 
 

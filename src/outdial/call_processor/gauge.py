@@ -1,9 +1,7 @@
 """How many lines Retell says are in use, every ten seconds; and whether its circuit may close."""
 
 import asyncio
-import math
 import random
-import time
 
 import structlog
 
@@ -46,12 +44,10 @@ class Gauge:
 
     async def measure(self) -> None:
         """Ask once, and tell the ledger."""
-        asked = time.monotonic()
+        asked_at = await self._dialing.now()
         lines = await self._platform.concurrency()
-        # Rounded up: a moment too many counts a line as used, one too few would give it twice.
-        age_ms = math.ceil((time.monotonic() - asked) * 1000) + 1
         await self._dialing.measured(
-            lines.current, lines.limit, lines.reserved_inbound, age_ms=age_ms
+            lines.current, lines.limit, lines.reserved_inbound, asked_at=asked_at
         )
         permits = await self._dialing.permits()
         circuit = permits.stopped is not None and permits.stopped.startswith("circuit")

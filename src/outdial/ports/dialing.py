@@ -91,12 +91,17 @@ class Dialing(Protocol):
         """Write what came of submissions, with the activity events, in one commit."""
         ...
 
+    async def now(self) -> int:
+        """The ledger's clock, in ms."""
+        ...
+
     async def measured(
-        self, current: int, limit: int, reserved_inbound: int, *, age_ms: int = 0
+        self, current: int, limit: int, reserved_inbound: int, *, asked_at: int
     ) -> None:
         """What the platform says of its lines, to correct our own count.
 
-        `age_ms`: since it was asked; what was placed meanwhile it may not have counted.
+        `asked_at`: the ledger's clock before it was asked; what was placed since, the platform
+        may not have counted.
         """
         ...
 

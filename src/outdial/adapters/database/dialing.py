@@ -103,8 +103,12 @@ class LedgerDialing:
 
         return await self._database.transact(work)
 
+    async def now(self) -> int:
+        """See the port."""
+        return await self._database.read(self._clock.now)
+
     async def measured(
-        self, current: int, limit: int, reserved_inbound: int, *, age_ms: int = 0
+        self, current: int, limit: int, reserved_inbound: int, *, asked_at: int
     ) -> None:
         """See the port.
 
@@ -117,7 +121,6 @@ class LedgerDialing:
         def work(connection: Connection) -> None:
             space = read_workspace(connection, lock=True)
             row = connection.execute(select(workspace.c.line_offset_seen)).one()
-            asked_at = self._clock.now(connection) - age_ms
             under_way = connection.execute(_UNDER_WAY, {"asked_at": asked_at}).scalar_one()
             more = current - space.running
             seen = more if more >= 0 else min(0, more + under_way)
@@ -157,7 +160,7 @@ _UNDER_WAY = (
         LINE_OPEN,
         or_(
             attempts.c.lease_token.is_not(None),
-            attempts.c.initiated_at > bindparam("asked_at"),
+            attempts.c.initiated_at >= bindparam("asked_at"),
         ),
     )
 )
