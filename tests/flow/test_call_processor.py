@@ -65,10 +65,10 @@ class Slow:
         """The method; time passes in one of them."""
         method = getattr(self._behind, name)
 
-        async def call(*arguments: Any) -> Any:
+        async def call(*arguments: Any, **named: Any) -> Any:
             if name == self._method:
                 self.moment += self._seconds
-            return await method(*arguments)
+            return await method(*arguments, **named)
 
         return call
 
