@@ -1,5 +1,8 @@
 """Make `.venv` anew from a hashed lock: `python3 requirements/install.py runtime` (or `dev`).
 
+Any other name is an environment of its own inside it, for a test's emulator whose dependencies
+clash with ours: `ministack` makes `.venv/ministack`, beside `dev`, which has to be there.
+
 The Makefile calls this; it needs nothing but Python 3.11 with `venv` and a package index. Packages
 come by uv, which is itself installed from a hashed lock, and by pip where uv can't be had. A stamp
 is written last, so an environment whose making was interrupted is made again.
@@ -44,6 +47,9 @@ def main(name: str) -> None:
         if _is_current(name):
             _stamp(name).touch()
             return
+        if name not in {"runtime", "dev"}:
+            _make_beside(name)
+            return
         print("Making .venv with Python", platform.python_version(), "…", flush=True)
         develops = _stamp("dev").exists()
         # What `make demo` made, and may be running from, is added to and not taken away.
@@ -56,6 +62,24 @@ def main(name: str) -> None:
         _install(made[-1])
         for each in made:
             _stamp(each).write_text(_fingerprint(each))
+
+
+def _make_beside(name: str) -> None:
+    """Make `.venv/{name}` by the tools of `.venv`; clearing `.venv` takes it away with the rest."""
+    folder = VENV / name
+    print("Making", folder.relative_to(ROOT), "…", flush=True)
+    _stamp(name).unlink(missing_ok=True)
+    venv.create(folder, clear=True, symlinks=True)
+    python = str(folder / "bin" / "python")
+    lock = ["--require-hashes", *_requirements(name)]
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", python]
+    try:
+        _run([*uv, *lock], _uv_environment(_pip_settings(), os.environ))
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        _run([python, "-m", "ensurepip"], os.environ)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, *lock], os.environ)
+    _stamp(name).write_text(_fingerprint(name))
 
 
 def _install(name: str) -> None:
