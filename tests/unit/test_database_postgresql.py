@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from outdial.adapters.database import postgresql
-from outdial.adapters.database.engine import Database, open_database
+from outdial.adapters.database.engine import Clock, Database, open_database
 from outdial.adapters.database.recording import record_answers
 from outdial.adapters.database.workspace import read_workspace
 from outdial.core.submission import Suspended
@@ -126,7 +126,7 @@ async def test_a_suspension_and_a_claim_do_not_wait_for_each_other(postgres_url:
 
         def claiming(connection: Connection) -> None:
             tries.append("claiming")
-            read_workspace(connection, lock=True)
+            read_workspace(connection, Clock(), lock=True)
             connection.execute(text("SELECT pg_sleep(0.2)"))
             lock = text("SELECT id FROM calls WHERE id = :id FOR UPDATE")
             connection.execute(lock, {"id": claim.call_id})
@@ -134,7 +134,7 @@ async def test_a_suspension_and_a_claim_do_not_wait_for_each_other(postgres_url:
         def recording(connection: Connection) -> None:
             tries.append("recording")
             connection.execute(text("SELECT pg_sleep(0.1)"))
-            record_answers(connection, 1, [answer])
+            record_answers(connection, Clock(), [answer])
 
         database = world.ledger.database
         await asyncio.gather(database.transact(claiming), database.transact(recording))

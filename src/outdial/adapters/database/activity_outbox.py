@@ -6,32 +6,20 @@ with any number of relays, and one slow call holds up no other.
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select, update
 
 from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.tables import activity_events, calls
+from outdial.adapters.database.writes import Update, write
 from outdial.ports.outbox import Delivered, Delivery, Undeliverable
 
 _EVENT = activity_events.c
 _WAITING = (_EVENT.delivered_at.is_(None), _EVENT.parked_at.is_(None))
 
-_DELIVERED = (
-    update(activity_events)
-    .where(_EVENT.id == bindparam("key"))
-    .values(delivered_at=bindparam("at"), tries=bindparam("count"), last_error=None)
-)
-_REFUSED = (
-    update(activity_events)
-    .where(_EVENT.id == bindparam("key"))
-    .values(parked_at=bindparam("at"), tries=bindparam("count"), last_error=bindparam("error"))
-)
-_RELEASE = (
-    update(calls)
-    .where(calls.c.id == bindparam("key"), calls.c.outbox_token == bindparam("token"))
-    .values(outbox_due_at=bindparam("due"), outbox_token=None)
-)
+_DELIVERED = Update("delivered", activity_events)
+_REFUSED = Update("refused", activity_events)
+_RELEASED = Update("released", calls)
 
 
 class LedgerActivityOutbox:
@@ -154,46 +142,46 @@ def _lease(
 
 def _settle(connection: Connection, now: int, results: Sequence[Delivered]) -> None:
     by_call = {result.delivery.call_id: result for result in results}
-    held = set(
-        connection.execute(
-            select(calls.c.id)
-            .where(
-                calls.c.id.in_(by_call),
-                calls.c.outbox_token.in_({r.delivery.lease_token for r in results}),
-            )
-            .order_by(calls.c.id)
-            .with_for_update()
-        ).scalars()
+    leases = connection.execute(
+        select(calls.c.id, calls.c.outbox_token)
+        .where(calls.c.id.in_(by_call))
+        .order_by(calls.c.id)
+        .with_for_update()
     )
+    held = {row.id for row in leases if row.outbox_token == by_call[row.id].delivery.lease_token}
     # That the sink took it is true whoever holds the lease now.
     taken = [
-        {"key": r.delivery.event_id, "at": now, "count": r.delivery.tries + 1}
+        {
+            "id": r.delivery.event_id,
+            "delivered_at": now,
+            "tries": r.delivery.tries + 1,
+            "last_error": None,
+        }
         for r in results
         if r.error is None
     ]
-    if taken:
-        connection.execute(_DELIVERED, taken)
     refused = [
         {
-            "key": r.delivery.event_id,
-            "at": now if r.park else None,
-            "count": r.delivery.tries + 1,
-            "error": r.error,
+            "id": r.delivery.event_id,
+            "parked_at": now if r.park else None,
+            "tries": r.delivery.tries + 1,
+            "last_error": r.error,
         }
         for r in results
         if r.error is not None and r.delivery.call_id in held
     ]
-    if refused:
-        connection.execute(_REFUSED, refused)
+    write(connection, [(_DELIVERED, taken), (_REFUSED, refused)])
     waiting = set(
         connection.execute(
             select(_EVENT.call_id).where(_EVENT.call_id.in_(held), *_WAITING).distinct()
         ).scalars()
     )
-    releases: list[dict[str, Any]] = []
-    for call_id in held:
-        result = by_call[call_id]
-        due = now + result.retry_ms if call_id in waiting else None
-        releases.append({"key": call_id, "token": result.delivery.lease_token, "due": due})
-    if releases:
-        connection.execute(_RELEASE, releases)
+    released = [
+        {
+            "id": call_id,
+            "outbox_due_at": now + by_call[call_id].retry_ms if call_id in waiting else None,
+            "outbox_token": None,
+        }
+        for call_id in held
+    ]
+    write(connection, [(_RELEASED, released)])

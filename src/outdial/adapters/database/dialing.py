@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select
+from sqlalchemy import Connection, RowMapping, bindparam, func, or_, select
 
 from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.recording import record_answers
 from outdial.adapters.database.tables import LINE_OPEN, attempts, calls, workspace
 from outdial.adapters.database.transitions import Batch, LockedAttempt, LockedCall, attempt_id
 from outdial.adapters.database.workspace import (
+    WORKSPACE,
     Limits,
     Workspace,
     lock_workspace,
     read_workspace,
     write_workspace,
 )
+from outdial.adapters.database.writes import Insert, Update
 from outdial.core.call import UNSETTLED, AttemptStatus, CallStatus, Request, decide_call
 from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY
 from outdial.ports.dialing import Answer, Claim, NotClaimed, Permits, Recorded
@@ -52,8 +54,7 @@ class LedgerDialing:
 
         def look(connection: Connection) -> Permits:
             limits = self._rules.limits
-            now = self._clock.now(connection)
-            space = read_workspace(connection, lock=False).refilled(limits, now)
+            space = read_workspace(connection, self._clock, lock=False).refilled(limits)
             if space.stopped is not None:
                 return Permits(0, 1000, space.stopped)
             lines = space.free_lines(limits)
@@ -75,8 +76,8 @@ class LedgerDialing:
         """See the port."""
 
         def work(connection: Connection) -> bool:
-            space = read_workspace(connection, lock=True)
-            now = self._clock.now(connection)
+            space = read_workspace(connection, self._clock, lock=True)
+            now = space.now
             batch = Batch(space.deployment, now)
             batch.lock_attempts(connection, [claim.attempt_id])
             attempt = batch.attempts.get(claim.attempt_id)
@@ -99,7 +100,7 @@ class LedgerDialing:
         """See the port."""
 
         def work(connection: Connection) -> list[Recorded]:
-            return record_answers(connection, self._clock.now(connection), answers)
+            return record_answers(connection, self._clock, answers)
 
         return await self._database.transact(work)
 
@@ -119,7 +120,7 @@ class LedgerDialing:
         """
 
         def work(connection: Connection) -> None:
-            space = read_workspace(connection, lock=True)
+            space = read_workspace(connection, self._clock, lock=True)
             row = connection.execute(select(workspace.c.line_offset_seen)).one()
             under_way = connection.execute(_UNDER_WAY, {"asked_at": asked_at}).scalar_one()
             more = current - space.running
@@ -166,25 +167,31 @@ _UNDER_WAY = (
 )
 
 
+#: What a request is made of, besides what every decision on a call needs.
+_REQUEST = (calls.c.to_number, calls.c.from_number, calls.c.dynamic_variables)
+_NEW_ATTEMPTS = Insert("new_attempts", attempts)
+_TOKENS = Update("tokens", workspace)
+
+
 class _Claiming:
     """One claim transaction."""
 
     def __init__(self, connection: Connection, clock: Clock, rules: DialingRules) -> None:
         self._connection = connection
         self._rules = rules
-        space = read_workspace(connection, lock=True)
-        # After the lock: with the time before it, others' refills would be counted again.
-        self._now = now = clock.now(connection)
-        self._space: Workspace = space.refilled(rules.limits, now)
+        self._space: Workspace = read_workspace(connection, clock, lock=True).refilled(rules.limits)
+        self._now = now = self._space.now
         self._lines = self._space.free_lines(rules.limits)
         self._tokens = self._space.tokens
         self._batch = Batch(self._space.deployment, now)
         self._new: list[dict[str, Any]] = []
+        #: What was submitted before, by call id.
+        self._bodies: dict[str, Any] = {}
 
     def run(self, call_ids: Sequence[str]) -> list[Claim | NotClaimed]:
         batch = self._batch
-        batch.lock_latest(self._connection, set(call_ids))
-        bodies = self._bodies(call_ids)
+        rows = batch.lock_calls(self._connection, calls.c.id.in_(set(call_ids)), *_REQUEST)
+        self._read_dialed()
         latest = {attempt.call.id: attempt for attempt in batch.attempts.values()}
         results: list[Claim | NotClaimed] = []
         taken: set[str] = set()
@@ -193,45 +200,34 @@ class _Claiming:
             if call is None or call_id in taken:
                 results.append(NotClaimed(call_id, "unknown" if call is None else "claimed"))
                 continue
-            result = self._one(call, latest.get(call_id), bodies.get(call_id))
+            result = self._one(call, latest.get(call_id), rows[call_id])
             if isinstance(result, Claim):
                 taken.add(call_id)
             results.append(result)
-        batch.flush(self._connection)
-        if self._new:
-            self._connection.execute(insert(attempts), self._new)
-        if self._tokens != self._space.tokens:
-            write_workspace(self._connection, tokens=self._tokens, tokens_at=self._now)
+        batch.flush(
+            self._connection,
+            (_NEW_ATTEMPTS, self._new),
+            (_TOKENS, [{"id": WORKSPACE, "tokens": self._tokens, "tokens_at": self._now}])
+            if self._tokens != self._space.tokens
+            else (_TOKENS, []),
+        )
         return results
 
-    def _bodies(self, call_ids: Sequence[str]) -> dict[str, Any]:
-        """What the request is made of, or was: read apart, for only a claim needs it."""
-        request = select(
-            calls.c.id,
-            calls.c.to_number,
-            calls.c.from_number,
-            calls.c.agent_id,
-            calls.c.agent_version,
-            calls.c.dynamic_variables,
-            calls.c.metadata,
-            attempts.c.body,
-        ).select_from(
-            calls.outerjoin(
-                attempts,
-                (attempts.c.call_id == calls.c.id) & (attempts.c.number == calls.c.attempts),
-            )
-        )
-        rows = self._connection.execute(request.where(calls.c.id.in_(set(call_ids))))
-        return {row.id: row for row in rows}
+    def _read_dialed(self) -> None:
+        """What became of calls that are being dialed; of the others, no attempt matters."""
+        dialed = [c.id for c in self._batch.calls.values() if c.status is CallStatus.DIALING]
+        if dialed:
+            found = self._batch.read_latest(self._connection, dialed, attempts.c.body)
+            self._bodies = {call_id: row["body"] for call_id, row in found.items()}
 
     def _one(
         self,
         call: LockedCall,
         latest: LockedAttempt | None,
-        row: Any,  # noqa: ANN401
+        row: RowMapping,
     ) -> Claim | NotClaimed:
         if call.status is CallStatus.DIALING and latest is not None:
-            return self._take_over(call, latest, row)
+            return self._take_over(call, latest)
         if call.status is not CallStatus.QUEUED:
             return NotClaimed(call.id, call.status.value)
         if call.expires_at is not None and call.expires_at <= self._now:
@@ -244,7 +240,7 @@ class _Claiming:
         if call.state["due_at"] > self._now:
             call.set(published_at=None)
             return NotClaimed(call.id, "deferred")
-        if row.from_number is None and self._rules.default_from_number is None:
+        if row["from_number"] is None and self._rules.default_from_number is None:
             return self._end(
                 call,
                 Request.REJECT,
@@ -256,7 +252,7 @@ class _Claiming:
             return self._over_rate(call)
         return self._claim(call, row)
 
-    def _claim(self, call: LockedCall, row: Any) -> Claim:  # noqa: ANN401
+    def _claim(self, call: LockedCall, row: RowMapping) -> Claim:
         self._lines -= 1
         self._tokens -= 1
         verdict = decide_call(call.status, Request.CLAIM, call_told=call.state["told_initiated"])
@@ -300,33 +296,32 @@ class _Claiming:
             look_up_first=False,
         )
 
-    def _body(self, call_id: str, new_id: str, row: Any) -> dict[str, Any]:  # noqa: ANN401
+    def _body(self, call_id: str, new_id: str, row: RowMapping) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "from_number": row.from_number or self._rules.default_from_number,
-            "to_number": row.to_number,
+            "from_number": row["from_number"] or self._rules.default_from_number,
+            "to_number": row["to_number"],
             "metadata": {
-                **(row.metadata or {}),
+                **(row["metadata"] or {}),
                 DEPLOYMENT_KEY: self._space.deployment,
                 CALL_KEY: call_id,
                 ATTEMPT_KEY: new_id,
             },
             "idempotency_key": new_id,
         }
-        agent_id = row.agent_id or self._rules.default_agent_id
+        agent_id = row["agent_id"] or self._rules.default_agent_id
         if agent_id is not None:
             body["override_agent_id"] = agent_id
-        if row.agent_version is not None:
-            version = row.agent_version
+        if row["agent_version"] is not None:
+            version = row["agent_version"]
             body["override_agent_version"] = int(version) if version.isdecimal() else version
-        if row.dynamic_variables:
-            body["retell_llm_dynamic_variables"] = row.dynamic_variables
+        if row["dynamic_variables"]:
+            body["retell_llm_dynamic_variables"] = row["dynamic_variables"]
         return body
 
     def _take_over(
         self,
         call: LockedCall,
         latest: LockedAttempt,
-        row: Any,  # noqa: ANN401
     ) -> Claim | NotClaimed:
         if latest.status not in UNSETTLED:
             return NotClaimed(call.id, latest.status.value)
@@ -349,7 +344,7 @@ class _Claiming:
             lease_token=token,
             lease_ms=self._rules.lease_ms,
             submit_ms=submit_ms,
-            body=row.body,
+            body=self._bodies[call.id],
             look_up_first=True,
         )
 

@@ -18,7 +18,7 @@ from outdial.adapters.database.tables import (
     calls,
 )
 from outdial.adapters.database.transitions import Batch
-from outdial.adapters.database.workspace import SEPARATOR, deployment_of, read_workspace
+from outdial.adapters.database.workspace import SEPARATOR, opening, read_workspace
 from outdial.core.call import CallStatus, Request, decide_call
 from outdial.ports.outbox import DueCall
 
@@ -50,7 +50,7 @@ class LedgerDueCalls:
         """See the port."""
 
         def work(connection: Connection) -> int:
-            return _promote(connection, self._clock.now(connection), limit)
+            return _promote(connection, self._clock, limit)
 
         if not await self._database.read(self._something_to_promote):
             return 0
@@ -67,8 +67,9 @@ class LedgerDueCalls:
         """See the port."""
 
         def look(connection: Connection) -> bool:
-            now = self._clock.now(connection)
-            if read_workspace(connection, lock=False).stopped is not None:
+            space = read_workspace(connection, self._clock, lock=False)
+            now = space.now
+            if space.stopped is not None:
                 return False
             return any(
                 connection.execute(query.limit(1)).first() is not None
@@ -80,8 +81,7 @@ class LedgerDueCalls:
             )
 
         def work(connection: Connection) -> list[DueCall]:
-            now = self._clock.now(connection)
-            return _lease_due(connection, now, ahead, self._republish_ms)
+            return _lease_due(connection, self._clock, ahead, self._republish_ms)
 
         return await self._database.transact(work) if await self._database.read(look) else []
 
@@ -113,8 +113,9 @@ def _promotable(now: int) -> ColumnElement[bool]:
     )
 
 
-def _promote(connection: Connection, now: int, limit: int) -> int:
-    batch = Batch(deployment_of(connection), now)
+def _promote(connection: Connection, clock: Clock, limit: int) -> int:
+    batch = Batch(*opening(connection, clock))
+    now = batch.now
     # Found by their own indexes first: in id order, as locks are taken, all history lies before.
     found = connection.execute(select(calls.c.id).where(_promotable(now)).limit(limit)).scalars()
     batch.lock_calls(connection, calls.c.id.in_(found.all()))
@@ -127,8 +128,11 @@ def _promote(connection: Connection, now: int, limit: int) -> int:
     return len(batch.calls)
 
 
-def _lease_due(connection: Connection, now: int, ahead: int, republish_ms: int) -> list[DueCall]:
-    space = read_workspace(connection, lock=True)
+def _lease_due(
+    connection: Connection, clock: Clock, ahead: int, republish_ms: int
+) -> list[DueCall]:
+    space = read_workspace(connection, clock, lock=True)
+    now = space.now
     if space.stopped is not None:
         return []
     again = [

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Table,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -87,8 +95,20 @@ class Clock:
     def now(self, connection: Connection) -> int:
         """PostgreSQL's own clock; SQLite has none but the machine's."""
         if connection.dialect.name == "postgresql":
-            moment: ColumnElement[int] = literal_column(
-                "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-            )
-            return int(connection.execute(select(moment)).scalar_one()) + self.ahead
-        return time.time_ns() // 1_000_000 + self.ahead
+            return int(connection.execute(select(_POSTGRESQL_NOW)).scalar_one()) + self.ahead
+        return _machine_now() + self.ahead
+
+    def column(self, connection: Connection) -> ColumnElement[int]:
+        """The same as a column, for a query that asks for more than the time."""
+        if connection.dialect.name == "postgresql":
+            return _POSTGRESQL_NOW + self.ahead
+        return literal(_machine_now() + self.ahead)
+
+
+_POSTGRESQL_NOW: ColumnElement[int] = literal_column(
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint", BigInteger
+)
+
+
+def _machine_now() -> int:
+    return time.time_ns() // 1_000_000

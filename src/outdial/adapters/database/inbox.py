@@ -18,7 +18,7 @@ from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
 from outdial.adapters.database.recording import adopt, defer
 from outdial.adapters.database.tables import provider_events
 from outdial.adapters.database.transitions import Batch, LockedAttempt
-from outdial.adapters.database.workspace import deployment_of
+from outdial.adapters.database.workspace import opening
 from outdial.core.call import (
     Alarm,
     AttemptStatus,
@@ -65,7 +65,7 @@ class LedgerInbox:
         read = [_read(incoming) for incoming in events]
 
         def work(connection: Connection) -> list[Taken]:
-            return _take(connection, self._clock.now(connection), read)
+            return _take(connection, self._clock, read)
 
         return await self._database.transact(work)
 
@@ -89,7 +89,7 @@ class LedgerInbox:
             ).mappings()
             stored = {row["id"]: _stored(row) for row in rows}
             events = [stored[event_id] for event_id in event_ids if event_id in stored]
-            taking = _Taking(connection, self._clock.now(connection), events)
+            taking = _Taking(connection, self._clock, events)
             taken = [taking.apply(event) for event in events]
             taking.flush()
             return taken
@@ -175,8 +175,8 @@ def _stored(row: Any) -> _Event:  # noqa: ANN401
     return _read(incoming)
 
 
-def _take(connection: Connection, now: int, events: Sequence[_Event]) -> list[Taken]:
-    taking = _Taking(connection, now, events)
+def _take(connection: Connection, clock: Clock, events: Sequence[_Event]) -> list[Taken]:
+    taking = _Taking(connection, clock, events)
     fresh = taking.insert()
     results = []
     for event in events:
@@ -192,10 +192,10 @@ def _take(connection: Connection, now: int, events: Sequence[_Event]) -> list[Ta
 class _Taking:
     """One transaction of the inbox: the calls of its events are locked before anything else."""
 
-    def __init__(self, connection: Connection, now: int, events: Sequence[_Event]) -> None:
+    def __init__(self, connection: Connection, clock: Clock, events: Sequence[_Event]) -> None:
         self._connection = connection
         self._events = events
-        self._batch = Batch(deployment_of(connection), now)
+        self._batch = Batch(*opening(connection, clock))
         ours = [event.parsed for event in events]
         self._batch.lock_attempts(
             connection,

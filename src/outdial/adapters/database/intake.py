@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
 from outdial.adapters.database.tables import PUBLISHED, calls, idempotency_keys, pauses
 from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.views import call_page, call_record
-from outdial.adapters.database.workspace import deployment_of, lane_of, read_workspace
+from outdial.adapters.database.workspace import lane_of, opening, read_workspace
+from outdial.adapters.database.writes import Insert, write
 from outdial.core.call import CallStatus, Request, decide_call
 from outdial.ports.intake import (
     Accepted,
@@ -27,6 +28,7 @@ from outdial.ports.intake import (
 KEY_LIFETIME_MS = 30 * 24 * 3600 * 1000
 #: Nobody needs the number of calls ahead beyond this.
 _COUNT_LIMIT = 1_000_000
+_NEW_CALLS = Insert("new_calls", calls)
 
 
 class LedgerIntake:
@@ -69,7 +71,7 @@ class LedgerIntake:
         """See the port."""
 
         def look(connection: Connection) -> int | None:
-            if read_workspace(connection, lock=False).stopped is not None:
+            if read_workspace(connection, self._clock, lock=False).stopped is not None:
                 return None
             return count_published(connection, _COUNT_LIMIT)
 
@@ -102,7 +104,7 @@ class LedgerIntake:
         """See the port."""
 
         def work(connection: Connection) -> CancelOutcome | None:
-            batch = Batch(deployment_of(connection), self._clock.now(connection))
+            batch = Batch(*opening(connection, self._clock))
             batch.lock_calls(connection, calls.c.id == call_id)
             call = batch.calls.get(call_id)
             if call is None or tenant not in {None, call.tenant}:
@@ -187,7 +189,7 @@ def _accept(
         else:
             answers[call.id] = KeyConflict(owner.call_id)
     if rows:
-        connection.execute(insert(calls), rows)
+        write(connection, [(_NEW_CALLS, rows)])
     return [answers[call.id] for call in new_calls]
 
 

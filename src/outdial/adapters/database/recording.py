@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from outdial.adapters.database.engine import Clock
 from outdial.adapters.database.transitions import Batch, LockedAttempt
-from outdial.adapters.database.workspace import deployment_of, lock_workspace, write_workspace
+from outdial.adapters.database.workspace import lock_workspace, opening, write_workspace
 from outdial.core.call import UNSETTLED, AttemptStatus, SecondCall
 from outdial.core.submission import Placed, Refused, Suspended, Throttled, Unanswered
 from outdial.ports.dialing import Answer, Recorded
@@ -17,13 +18,15 @@ DEFER_MS = (2_000, 10_000)
 LOOK_UP_MS = (2_000, 600_000)
 
 
-def record_answers(connection: Connection, now: int, answers: Sequence[Answer]) -> list[Recorded]:
+def record_answers(
+    connection: Connection, clock: Clock, answers: Sequence[Answer]
+) -> list[Recorded]:
     """One transaction; see `ports.dialing.Dialing.record`."""
     suspended = next((a.submission for a in answers if isinstance(a.submission, Suspended)), None)
     if suspended is not None:
         # Like a claim: the workspace before the calls, or the two would wait for each other.
         lock_workspace(connection)
-    batch = Batch(deployment_of(connection), now)
+    batch = Batch(*opening(connection, clock))
     batch.lock_attempts(connection, [answer.attempt_id for answer in answers])
     results = [_record(batch, answer) for answer in answers]
     batch.flush(connection)
@@ -31,7 +34,7 @@ def record_answers(connection: Connection, now: int, answers: Sequence[Answer]) 
         write_workspace(
             connection,
             circuit_reason=f"{suspended.status} {suspended.message}",
-            circuit_opened_at=now,
+            circuit_opened_at=batch.now,
         )
     return results
 

@@ -5,28 +5,18 @@ them in memory; `flush` writes each changed row once, and the activity events wi
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    RowMapping,
-    Select,
-    Table,
-    bindparam,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, or_, select
 
-from outdial.adapters.database.engine import insert_or_ignore
 from outdial.adapters.database.tables import activity_events, alarms, attempts, calls
+from outdial.adapters.database.writes import Insert, Kind, Update, write
 from outdial.core import activity
 from outdial.core.call import (
+    LIVE,
     ActivityType,
     Alarm,
     AttemptEvent,
@@ -35,9 +25,13 @@ from outdial.core.call import (
     AttemptView,
     CallStatus,
     CallVerdict,
+    HeardAnalyzed,
+    HeardEnded,
+    HeardStarted,
     decide_attempt,
 )
 from outdial.core.retell_events import CallDetails
+from outdial.core.submission import Placed
 
 _CALL_COLUMNS = (
     calls.c.id,
@@ -87,6 +81,7 @@ _ATTEMPT_STATE = (
     "analysis_timestamp",
     "analysis_sha256",
     "provisional",
+    "silent_since",
     "message",
 )
 _ATTEMPT_DETAILS = (
@@ -113,18 +108,14 @@ _ATTEMPT_COLUMNS = tuple(
 )
 
 
-def _update(table: Table, names: Sequence[str], *, stamped: bool) -> Any:  # noqa: ANN401
-    """One UPDATE for a row by its key; parameters are `key` and `new_…`."""
-    values: dict[Any, Any] = {table.c[name]: bindparam(f"new_{name}") for name in names}
-    values[table.c.version] = table.c.version + 1
-    if stamped:
-        values[table.c.updated_at] = bindparam("new_updated_at")
-    return update(table).where(table.c.id == bindparam("key")).values(values)
+_CALLS = Update("changed_calls", calls, versioned=True)
+_ATTEMPTS = Update("changed_attempts", attempts, versioned=True)
+_ANALYSED = Update("analysed_attempts", attempts, versioned=True)
+_ACTIVITY = Insert("told", activity_events)
+_RAISED = Insert("raised", alarms, ignore=True)
 
-
-_UPDATE_CALL = _update(calls, _CALL_STATE, stamped=True)
-_UPDATE_ATTEMPT = _update(attempts, _ATTEMPT_STATE, stamped=False)
-_UPDATE_DETAILS = _update(attempts, _ATTEMPT_DETAILS, stamped=False)
+#: What Retell says of an attempt: it is silent no longer.
+_NEWS = Placed | HeardStarted | HeardEnded | HeardAnalyzed
 
 
 @dataclass(slots=True)
@@ -200,24 +191,36 @@ class Batch:
     _activity: list[dict[str, Any]] = field(default_factory=list)
     _alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def lock_calls(self, connection: Connection, where: ColumnElement[bool]) -> None:
-        """Lock the calls that match, in id order, without their attempts."""
-        statement = (
-            select(*_CALL_COLUMNS).where(where).order_by(calls.c.id).with_for_update(of=calls)
-        )
-        for row in connection.execute(statement).mappings():
-            self._call(row)
+    def lock_calls(
+        self, connection: Connection, where: ColumnElement[bool], *also: Column[Any]
+    ) -> dict[str, RowMapping]:
+        """Lock the calls that match, in id order, without their attempts; their rows by id.
 
-    def lock_latest(self, connection: Connection, call_ids: Collection[str]) -> None:
-        """Lock calls, then read the latest attempt of those that have one."""
-        self.lock_calls(connection, calls.c.id.in_(call_ids))
-        latest = (attempts.c.call_id == calls.c.id) & (attempts.c.number == calls.c.attempts)
-        self._read_attempts(
-            connection,
-            select(*_ATTEMPT_COLUMNS)
-            .select_from(attempts.join(calls, latest))
-            .where(calls.c.id.in_(self.calls)),
+        `also`: columns to read besides what every decision needs.
+        """
+        statement = (
+            select(*_CALL_COLUMNS, *also)
+            .where(where)
+            .order_by(calls.c.id)
+            .with_for_update(of=calls)
         )
+        rows = connection.execute(statement).mappings().all()
+        for row in rows:
+            self._call(row)
+        return {row["id"]: row for row in rows}
+
+    def read_latest(
+        self, connection: Connection, call_ids: Collection[str], *also: Column[Any]
+    ) -> dict[str, RowMapping]:
+        """Read the latest attempt of these locked calls; their rows by call id."""
+        latest = (attempts.c.call_id == calls.c.id) & (attempts.c.number == calls.c.attempts)
+        rows = self._read_attempts(
+            connection,
+            select(*_ATTEMPT_COLUMNS, *also)
+            .select_from(attempts.join(calls, latest))
+            .where(calls.c.id.in_(call_ids)),
+        )
+        return {row["a_call_id"]: row for row in rows}
 
     def lock_attempts(
         self,
@@ -235,11 +238,15 @@ class Batch:
         self.lock_calls(connection, calls.c.id.in_(select(attempts.c.call_id).where(wanted)))
         self._read_attempts(connection, select(*_ATTEMPT_COLUMNS).where(wanted))
 
-    def _read_attempts(self, connection: Connection, statement: Select[Any]) -> None:
-        for row in connection.execute(statement).mappings():
+    def _read_attempts(
+        self, connection: Connection, statement: Select[Any]
+    ) -> Sequence[RowMapping]:
+        rows = connection.execute(statement).mappings().all()
+        for row in rows:
             call = self.calls.get(row["a_call_id"])
             if call is not None:
                 self._attempt(row, call)
+        return rows
 
     def _call(self, row: RowMapping) -> LockedCall:
         known = self.calls.get(row["id"])
@@ -297,6 +304,11 @@ class Batch:
         call = attempt.call
         if verdict.status is not attempt.status:
             attempt.set(status=verdict.status.value)
+        if verdict.status in LIVE:
+            if isinstance(event, _NEWS):
+                attempt.set(silent_since=self.now)
+        elif attempt.state["silent_since"] is not None:
+            attempt.set(silent_since=None)
         if verdict.call is not None and verdict.call is not call.status:
             call.set(status=verdict.call.value)
         if verdict.reason is not None:
@@ -336,39 +348,43 @@ class Batch:
             "raised_at": self.now,
         }
 
-    def flush(self, connection: Connection) -> None:
-        """Write every changed row once, then the activity events and the alarms."""
-        changed_calls = [
-            {"key": call.id, "new_updated_at": self.now}
-            | {f"new_{name}": value for name, value in call.state.items()}
-            for call in self.calls.values()
-            if call.changed
-        ]
-        if changed_calls:
-            connection.execute(_UPDATE_CALL, changed_calls)
-        changed = [
-            {"key": attempt.id} | {f"new_{name}": attempt.state[name] for name in _ATTEMPT_STATE}
-            for attempt in self.attempts.values()
-            if attempt.changed
-        ]
-        if changed:
-            connection.execute(_UPDATE_ATTEMPT, changed)
-        analysed = [
-            self._details(attempt)
-            for attempt in self.attempts.values()
-            if attempt.details is not None
-        ]
-        if analysed:
-            connection.execute(_UPDATE_DETAILS, analysed)
-        if self._activity:
-            connection.execute(insert(activity_events), self._activity)
-        if self._alarms:
-            connection.execute(insert_or_ignore(connection, alarms), list(self._alarms.values()))
+    def flush(
+        self, connection: Connection, *also: tuple[Kind, Sequence[Mapping[str, Any]]]
+    ) -> None:
+        """Write every changed row once, with the activity events, the alarms, and `also`."""
+        changed = [attempt for attempt in self.attempts.values() if attempt.changed]
+        write(
+            connection,
+            [
+                (
+                    _CALLS,
+                    [
+                        {"id": call.id, "updated_at": self.now, **call.state}
+                        for call in self.calls.values()
+                        if call.changed
+                    ],
+                ),
+                (
+                    _ATTEMPTS,
+                    [{"id": one.id, **one.state} for one in changed if one.details is None],
+                ),
+                (
+                    _ANALYSED,
+                    [
+                        {"id": one.id, **one.state, **self._details(one.details)}
+                        for one in changed
+                        if one.details is not None
+                    ],
+                ),
+                (_ACTIVITY, self._activity),
+                (_RAISED, list(self._alarms.values())),
+                *also,
+            ],
+        )
 
-    def _details(self, attempt: LockedAttempt) -> dict[str, Any]:
-        details = attempt.details
-        row: dict[str, Any] = {f"new_{n}": getattr(details, n, None) for n in _ATTEMPT_DETAILS}
-        return row | {"key": attempt.id, "new_analyzed_at": self.now}
+    def _details(self, details: CallDetails) -> dict[str, Any]:
+        row: dict[str, Any] = {name: getattr(details, name, None) for name in _ATTEMPT_DETAILS}
+        return row | {"analyzed_at": self.now}
 
     def _tell_of_attempt(  # noqa: PLR0913 - each is a fact of the event
         self,

@@ -2,17 +2,19 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from outdial.adapters.database.engine import Database
 from outdial.adapters.database.tables import UNLOADED, activity_events, attempts, calls
+from outdial.adapters.database.writes import Update, write
 from outdial.ports.outbox import Changes
 from outdial.ports.warehouse import ATTEMPT_COLUMNS, CALL_COLUMNS
 
-_CALLS = select(
+#: The rows that the warehouse is to have, by its column names.
+CALL_ROWS = select(
     calls.c.id.label("call_id"),
     *(calls.c[name] for name in CALL_COLUMNS if name != "call_id"),
-).where(calls.c.version > calls.c.loaded_version)
+)
 
 _OF_CALL = {
     "tenant": calls.c.tenant,
@@ -29,17 +31,13 @@ _OF_CALL = {
     # Somebody or something answered: told as started, whether by call_started or the analysis.
     "connected": attempts.c.told_started,
 }
-_ATTEMPTS = (
-    select(
-        *(
-            (_OF_CALL[name] if name in _OF_CALL else attempts.c[name]).label(name)
-            for name in ATTEMPT_COLUMNS
-        )
+ATTEMPT_ROWS = select(
+    *(
+        (_OF_CALL[name] if name in _OF_CALL else attempts.c[name]).label(name)
+        for name in ATTEMPT_COLUMNS
     )
-    .select_from(attempts.join(calls, attempts.c.call_id == calls.c.id))
-    .where(attempts.c.version > attempts.c.loaded_version)
-)
-_ACTIVITY = select(
+).select_from(attempts.join(calls, attempts.c.call_id == calls.c.id))
+ACTIVITY_ROWS = select(
     activity_events.c.id.label("event_id"),
     activity_events.c.call_id,
     activity_events.c.attempt_id,
@@ -50,19 +48,15 @@ _ACTIVITY = select(
     activity_events.c.occurred_at,
     activity_events.c.recorded_at,
     activity_events.c.event.label("data"),
-).where(UNLOADED)
+)
 
-_CALLS_LOADED = (
-    update(calls).where(calls.c.id == bindparam("key")).values(loaded_version=bindparam("seen"))
-)
-_ATTEMPTS_LOADED = (
-    update(attempts)
-    .where(attempts.c.id == bindparam("key"))
-    .values(loaded_version=bindparam("seen"))
-)
-_ACTIVITY_LOADED = (
-    update(activity_events).where(activity_events.c.id == bindparam("key")).values(loaded=True)
-)
+_CALLS = CALL_ROWS.where(calls.c.version > calls.c.loaded_version)
+_ATTEMPTS = ATTEMPT_ROWS.where(attempts.c.version > attempts.c.loaded_version)
+_ACTIVITY = ACTIVITY_ROWS.where(UNLOADED)
+
+_CALLS_LOADED = Update("loaded_calls", calls)
+_ATTEMPTS_LOADED = Update("loaded_attempts", attempts)
+_ACTIVITY_LOADED = Update("loaded_activity", activity_events)
 
 
 class LedgerWarehouseOutbox:
@@ -87,20 +81,30 @@ class LedgerWarehouseOutbox:
         """See the port."""
 
         def work(connection: Connection) -> None:
-            # In id order, like every other writer of calls, so that nobody waits in a circle.
-            for statement, key, rows in (
-                (_CALLS_LOADED, "call_id", changes.calls),
-                (_ATTEMPTS_LOADED, "attempt_id", changes.attempts),
-            ):
-                seen = sorted((row[key], row["version"]) for row in rows)
-                if seen:
-                    connection.execute(
-                        statement, [{"key": one, "seen": version} for one, version in seen]
+            # Locked in id order, like everybody does, so that nobody waits in a circle.
+            ids = [row["call_id"] for row in changes.calls]
+            connection.execute(
+                select(calls.c.id).where(calls.c.id.in_(ids)).order_by(calls.c.id).with_for_update()
+            )
+            write(
+                connection,
+                [
+                    (
+                        kind,
+                        [{"id": row[key], "loaded_version": row["version"]} for row in rows],
                     )
-            if changes.activity:
-                connection.execute(
-                    _ACTIVITY_LOADED, [{"key": row["event_id"]} for row in changes.activity]
-                )
+                    for kind, key, rows in (
+                        (_CALLS_LOADED, "call_id", changes.calls),
+                        (_ATTEMPTS_LOADED, "attempt_id", changes.attempts),
+                    )
+                ]
+                + [
+                    (
+                        _ACTIVITY_LOADED,
+                        [{"id": row["event_id"], "loaded": True} for row in changes.activity],
+                    )
+                ],
+            )
 
         if changes.count:
             await self._database.transact(work)

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, true, update
 
+from outdial.adapters.database.engine import Clock
 from outdial.adapters.database.tables import LINE_OPEN, attempts, pauses, workspace
 
 #: Separates tenant and campaign in a lane; in neither of them allowed.
 SEPARATOR = "\x1f"
+#: The id of the one row there is.
+WORKSPACE = 1
 
 
 def lane_of(tenant: str, campaign: str | None) -> str:
@@ -31,9 +34,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The row as read; `running` counts the attempts that hold a permit."""
+    """The row as read; `now` in ms, `running` counts the attempts that hold a permit."""
 
     deployment: str
+    now: int
     tokens: float
     tokens_at: int
     circuit_reason: str | None
@@ -57,10 +61,10 @@ class Workspace:
             and self.paused & {("", ""), (tenant, ""), ("", campaign), (tenant, campaign)}
         )
 
-    def refilled(self, limits: Limits, now: int) -> "Workspace":
+    def refilled(self, limits: Limits) -> "Workspace":
         """The bucket as it is now. A clock that went back adds nothing."""
-        gained = max(0, now - self.tokens_at) / 1000 * limits.rate
-        return replace(self, tokens=min(limits.bucket, self.tokens + gained), tokens_at=now)
+        gained = max(0, self.now - self.tokens_at) / 1000 * limits.rate
+        return replace(self, tokens=min(limits.bucket, self.tokens + gained), tokens_at=self.now)
 
     def free_lines(self, limits: Limits) -> int:
         """Lines nobody uses, by our count as the platform corrected it."""
@@ -68,24 +72,24 @@ class Workspace:
         return max(0, limit - max(0, self.running + self.line_offset))
 
 
-def read_workspace(connection: Connection, *, lock: bool) -> Workspace:
-    """Read the row, locked where permits are taken; the count is of the same moment."""
-    running = select(func.count()).select_from(attempts).where(LINE_OPEN).scalar_subquery()
-    statement = select(workspace, running.label("running"))
+def read_workspace(connection: Connection, clock: Clock, *, lock: bool) -> Workspace:
+    """Read the row, locked where permits are taken; count, pauses and time of the same moment."""
     if lock:
-        # The count must see what the transaction before us did, so the lock comes first.
+        # The count must see what the transaction before us did, so the lock comes first; the time
+        # as well, or others' refills would be counted again.
         lock_workspace(connection)
-    row = connection.execute(statement).one()
-    paused = frozenset((pause.tenant, pause.campaign) for pause in connection.execute(_PAUSES))
+    found = connection.execute(_WORKSPACE.add_columns(clock.column(connection).label("now"))).all()
+    row = found[0]
     return Workspace(
         deployment=row.deployment,
+        now=row.now,
         tokens=row.tokens,
         tokens_at=row.tokens_at,
         circuit_reason=row.circuit_reason,
         line_limit=row.line_limit,
         line_offset=row.line_offset,
         running=row.running,
-        paused=paused,
+        paused=frozenset((one.tenant, one.campaign) for one in found if one.tenant is not None),
     )
 
 
@@ -94,12 +98,24 @@ def lock_workspace(connection: Connection) -> None:
     connection.execute(select(workspace.c.id).with_for_update())
 
 
-_PAUSES = select(pauses.c.tenant, pauses.c.campaign)
+_RUNNING = select(func.count()).select_from(attempts).where(LINE_OPEN).scalar_subquery()
+#: A row a pause, and one where there is none.
+_WORKSPACE = select(
+    workspace, _RUNNING.label("running"), pauses.c.tenant, pauses.c.campaign
+).select_from(workspace.outerjoin(pauses, true()))
 
 
 def deployment_of(connection: Connection) -> str:
     """The deployment's id, made at the first `db upgrade`."""
     return str(connection.execute(select(workspace.c.deployment)).scalar_one())
+
+
+def opening(connection: Connection, clock: Clock) -> tuple[str, int]:
+    """What every batch begins with: the deployment's id, and the time in ms."""
+    row = connection.execute(
+        select(workspace.c.deployment, clock.column(connection).label("now"))
+    ).one()
+    return row.deployment, row.now
 
 
 def write_workspace(connection: Connection, **values: Any) -> None:  # noqa: ANN401
