@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types cover format bench docs lock clean
+.PHONY: help demo test check lint types cover format bench crashtest docs lock clean
 
 BIN := .venv/bin
 PROJECT := pyproject.toml requirements/install.py requirements/bootstrap.txt requirements/build.txt
@@ -14,12 +14,12 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header 
         --python-version 3.11 $(ARGS)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z.]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z.]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: .venv/runtime.stamp ## run the main job on examples/contacts.csv against the simulator
 	@$(BIN)/outdial demo $(ARGS)
 
-test: .venv/dev.stamp .venv/ministack.stamp ## run the tests, on SQLite and on a real PostgreSQL
+test: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp ## run the tests, on SQLite and on a real PostgreSQL
 	@$(PYTEST) $(ARGS)
 
 check: lint types cover ## format, lint, types, and the tests with their coverage
@@ -33,7 +33,7 @@ types: .venv/dev.stamp ## check types, strictly
 
 # Both limits are checked after the tests and say nothing where they hold, so that the tests' own
 # summary stays the last line.
-cover: .venv/dev.stamp .venv/ministack.stamp ## run the tests and check branch coverage: core/ 100 %, the rest 90 %
+cover: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp ## run the tests and check branch coverage: core/ 100 %, the rest 90 %
 	@$(PYTEST) --cov --cov-report=term $(ARGS)
 	@$(call covered,100,--include='*/outdial/core/*')
 	@$(call covered,90,--omit='*/outdial/core/*')
@@ -48,6 +48,11 @@ format: .venv/dev.stamp ## format, and mend what can be mended by machine
 bench: .venv/runtime.stamp ## measure the pipeline, end to end
 	@$(BIN)/python benchmarks/pipeline.py $(ARGS)
 
+crashtest: .venv/dev.stamp ## kill processes among all faults (CALLS= KILLS= SEED= STACK=)
+	@PYTHONPATH=. $(BIN)/python -m systemtest.crashtest $(if $(CALLS),--calls $(CALLS)) \
+	  $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(STACK),--stack $(STACK)) \
+	  $(ARGS)
+
 docs: .venv/dev.stamp ## write the pages that are made from the code
 	$(BIN)/python -m outdial.analytics.documentation > docs/metrics.md
 	$(BIN)/python -m outdial.cli.configuration_page > docs/configuration.md
@@ -57,6 +62,7 @@ lock: .venv/dev.stamp ## resolve the dependencies anew (ARGS=--upgrade: to the n
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) --group bootstrap -o requirements/bootstrap.txt
 	$(LOCK) --group ministack -o requirements/ministack.txt
+	$(LOCK) --group fakesnow -o requirements/fakesnow.txt
 	$(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## remove the environment and everything that tools left behind
@@ -66,7 +72,7 @@ clean: ## remove the environment and everything that tools left behind
 .PHONY: .venv
 .venv: .venv/dev.stamp ## make the environment for development
 
-.venv/ministack.stamp: .venv/dev.stamp
+.venv/ministack.stamp .venv/fakesnow.stamp: .venv/dev.stamp
 .venv/%.stamp: requirements/%.txt $(PROJECT)
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3; do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \

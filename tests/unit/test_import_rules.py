@@ -57,7 +57,9 @@ DRIVERS = {
     "botocore": ("adapters", "webhook_lambda"),
     "duckdb": ("adapters.duckdb",),
     "retell": ("adapters.retell",),
+    "pyarrow": ("adapters.snowflake",),
     "snowflake": ("adapters.snowflake",),
+    "sqlglot": ("adapters.snowflake",),
 }
 
 #: Parts that import the standard library only (the Lambda: and what its runtime carries).

@@ -31,6 +31,7 @@ HEAVY = {
     "retell",
     "snowflake",
     "sqlalchemy",
+    "sqlglot",
     "uvicorn",
     "vl_convert",
 }
@@ -66,6 +67,8 @@ def test_every_pin_has_a_hash(lock: str) -> None:
         ("dev", PROJECT["dependency-groups"]["dev"]),
         ("bootstrap", PROJECT["dependency-groups"]["bootstrap"]),
         ("build", PROJECT["dependency-groups"]["build"]),
+        ("dev", PROJECT["project"]["optional-dependencies"]["snowflake"]),
+        ("fakesnow", PROJECT["dependency-groups"]["fakesnow"]),
         ("build", PROJECT["build-system"]["requires"]),
     ],
 )
