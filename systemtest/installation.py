@@ -1,6 +1,7 @@
 """One installation of the program: a home folder, its settings, and what runs on it."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,10 +30,10 @@ _FREE_PORTS = [
 class Installation:
     """Owns everything it starts; leaving the context ends it all."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, receiver: Receiver | None = None, /, **settings: str) -> None:
         """`settings`: further variables, without their prefix, in lower case."""
         self.home = folder / "home"
-        self.receiver = Receiver()
+        self.receiver = receiver or Receiver()
         self.environment = (
             SETTINGS
             | {"OUTDIAL_ACTIVITY_SINK_URL": self.receiver.url}
@@ -63,7 +64,13 @@ class Installation:
         self.simulator.close()
 
     def start(self, *arguments: str) -> Program:
-        """Start `outdial ARGUMENTS --json`."""
+        """Start `outdial ARGUMENTS --json` and wait until it is ready."""
+        program = self.launch(*arguments)
+        _ = program.ready
+        return program
+
+    def launch(self, *arguments: str) -> Program:
+        """Start `outdial ARGUMENTS --json`, and wait for nothing."""
         program = Program(self.home, self.environment, *arguments, "--json")
         self._programs.append(program)
         return program
@@ -87,9 +94,9 @@ class Installation:
         self.api.url = api_url
         self.simulator.url = simulator_url
 
-    def run(self, *arguments: str) -> str:
-        """Run a command to its end; what it printed."""
-        return run(self.home, self.environment, *arguments)
+    def run(self, *arguments: str, codes: Collection[int] = (0,)) -> str:
+        """Run a command to its end, with one of these exit codes; what it printed."""
+        return run(self.home, self.environment, *arguments, codes=codes)
 
     def _create_key(self) -> str:
         scopes = ("calls:write", "calls:read", "admin")

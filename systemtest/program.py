@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ class DiedError(AssertionError):
 
 
 class Program:
-    """`outdial ARGUMENTS`, running; `ready` is the line of JSON with which it said so."""
+    """`outdial ARGUMENTS`, running; `ready` is the line of JSON with which it says so."""
 
     def __init__(self, home: Path, environment: Mapping[str, str], *arguments: str) -> None:
-        """Returns once it is ready. `home`: `OUTDIAL_HOME`; what it says is kept beside it."""
+        """Returns at once. `home`: `OUTDIAL_HOME`; what it says is kept beside it."""
         self.name = " ".join(arguments[:2])
         log = _fresh(home.parent, arguments)
         self._said = log.with_suffix(".out")
@@ -40,7 +40,29 @@ class Program:
                 # A Ctrl-C for the tests is not one for the program.
                 start_new_session=True,
             )
-        self.ready = self._first_line()
+        self._ready: dict[str, Any] | None = None
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """What it said once it was ready; waits for that. `DiedError` where it never is."""
+        if self._ready is None:
+            self._ready = self._first_line()
+        return self._ready
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said so by now."""
+        return self._ready is not None or b"\n" in self._said.read_bytes()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._process.poll()
 
     @property
     def running(self) -> bool:
@@ -86,8 +108,10 @@ class Program:
         raise DiedError(f"{self.name} is not ready (exit code {code}):\n{self.log[-4000:]}")
 
 
-def run(home: Path, environment: Mapping[str, str], *arguments: str) -> str:
-    """Run `outdial ARGUMENTS` to its end and give what it printed; it has to succeed."""
+def run(
+    home: Path, environment: Mapping[str, str], *arguments: str, codes: Collection[int] = (0,)
+) -> str:
+    """Run `outdial ARGUMENTS` to its end and give what it printed; it has to end with `codes`."""
     done = subprocess.run(
         [str(OUTDIAL), *arguments],
         env=_environment(home, environment),
@@ -98,7 +122,7 @@ def run(home: Path, environment: Mapping[str, str], *arguments: str) -> str:
         timeout=_START_SECONDS,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in codes:
         raise DiedError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
     return done.stdout
 

@@ -107,7 +107,11 @@ class Simulator:
             if cursor is None:
                 return found
 
-    def set_faults(self, faults: Mapping[str, float]) -> None:
+    def stats(self) -> dict[str, Any]:
+        """Its counts, of faults and retries too."""
+        return _json(self._http.get(f"{self.url}/sim/stats"))
+
+    def set_faults(self, faults: Mapping[str, float | str]) -> None:
         """Shares of calls or events that go wrong."""
         self._http.post(f"{self.url}/sim/faults", json=dict(faults)).raise_for_status()
 

@@ -25,6 +25,8 @@ from outdial.telemetry import ALARMS, PROVIDER_EVENTS
 #: Events taken in one transaction, and transactions under way at once.
 BATCH = 100
 CONCURRENCY = 2
+#: Seconds until another process takes the events that a killed one had in hand; renewed meanwhile.
+VISIBILITY = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class WebhookProcessor:
             stage="webhook-processor",
             concurrency=CONCURRENCY,
             batch=BATCH,
+            visibility=VISIBILITY,
             probe=self._probe,
         )
 
