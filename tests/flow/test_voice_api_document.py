@@ -1,8 +1,5 @@
 """The OpenAPI document, the page made of it, and whether the service keeps to both."""
 
-import asyncio
-import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.flow.threaded import threaded
 from tests.flow.voice_api import VoiceApi, voice_api
 
 CHECKS = [
@@ -29,37 +27,12 @@ CHECKS = [
 ]
 
 
-@contextlib.contextmanager
-def in_a_thread(ledger_url: str) -> Iterator[VoiceApi]:
-    """The service on a loop of its own: Schemathesis asks from a thread that waits."""
-    running: list[VoiceApi] = []
-    up = threading.Event()
-    stop = asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with voice_api(ledger_url) as api:
-            running.append(api)
-            up.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    assert up.wait(30)
-    try:
-        yield running[0]
-    finally:
-        loops[0].call_soon_threadsafe(stop.set)
-        thread.join(30)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[VoiceApi]:
     """One service for the whole module."""
     path = tmp_path_factory.mktemp("document") / "ledger.db"
     path.write_bytes(sqlite_template.read_bytes())
-    with in_a_thread(f"sqlite:///{path}") as api:
+    with threaded(lambda: voice_api(f"sqlite:///{path}")) as api:
         yield api
 
 

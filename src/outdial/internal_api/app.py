@@ -3,27 +3,25 @@
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 from fastapi import FastAPI
-from starlette.requests import Request
 from starlette.responses import Response
 
 from outdial.http_common.auth import Authentication
-from outdial.http_common.bodies import json_response
-from outdial.http_common.docs_page import docs_page
+from outdial.http_common.openapi import add_documents, answer, json_content, ref
 from outdial.http_common.operations import Check, operations_routes
 from outdial.http_common.problems import install
 from outdial.http_common.request_metrics import NO_TELEMETRY, RequestMetrics
-from outdial.internal_api import openapi
 from outdial.internal_api.answers import NDJSON
 from outdial.internal_api.batch import Batches
 from outdial.internal_api.calls import KEY_HEADER, Calls
 from outdial.internal_api.commits import Commits
 from outdial.internal_api.control import Control
 from outdial.internal_api.hints import Hints
+from outdial.internal_api.openapi import body, problems
 from outdial.internal_api.placing import Placing
 from outdial.internal_api.reading import Defaults
+from outdial.internal_api.schemas import DOCUMENTED
 from outdial.ports.intake import Intake
 from outdial.ports.queue import Queue
 
@@ -88,12 +86,12 @@ def create_app(  # noqa: PLR0913 - what it needs, it is given
     _add_calls(app, Calls(intake, placing, authentication), Batches(placing, authentication))
     _add_control(app, Control(intake, authentication))
     app.router.routes.extend(operations_routes(checks or {}))
-    _add_documents(app)
+    add_documents(app, DOCUMENTED)
     return app
 
 
 def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
-    call = openapi.json_content(openapi.ref("Call"))
+    call = json_content(ref("Call"))
     app.add_api_route(
         "/v1/calls",
         calls.place,
@@ -101,40 +99,40 @@ def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
         status_code=202,
         response_class=Response,
         responses={
-            202: openapi.answer(
+            202: answer(
                 "The call is durable.",
-                openapi.json_content(openapi.ref("Placed")),
+                json_content(ref("Placed")),
                 {
                     "Location": "Where the call is shown.",
                     "Idempotency-Replayed": "`true` where an earlier request placed the call.",
                 },
             ),
-            **openapi.problems(400, 413, 415, 422),
+            **problems(400, 413, 415, 422),
         },
         openapi_extra={
-            **openapi.body(openapi.json_content(openapi.ref("CallRequest"))),
+            **body(json_content(ref("CallRequest"))),
             "parameters": [_KEY_PARAMETER],
         },
     )
-    entries = {"type": "array", "items": openapi.ref("BatchAnswer")}
+    entries = {"type": "array", "items": ref("BatchAnswer")}
     app.add_api_route(
         "/v1/calls/batch",
         batches.place,
         methods=["POST"],
         response_class=Response,
         responses={
-            200: openapi.answer(
+            200: answer(
                 "An answer a call, in order, each after its commit; NDJSON for NDJSON.",
-                openapi.json_content(entries) | openapi.json_content({"type": "string"}, NDJSON),
+                json_content(entries) | json_content({"type": "string"}, NDJSON),
             ),
-            **openapi.problems(400, 413, 415, 422),
+            **problems(400, 413, 415, 422),
         },
         description="Place many calls, an answer each in their order, each after its commit. A "
         f"repeated batch dials again unless its lines have an `idempotency_key`: the header "
         f"`{KEY_HEADER}`, which is for single calls, is refused here (422).",
-        openapi_extra=openapi.body(
-            openapi.json_content({"type": "array", "items": openapi.ref("BatchLine")})
-            | openapi.json_content({"type": "string"}, NDJSON)
+        openapi_extra=body(
+            json_content({"type": "array", "items": ref("BatchLine")})
+            | json_content({"type": "string"}, NDJSON)
         ),
     )
     app.add_api_route(
@@ -143,8 +141,8 @@ def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
         methods=["GET"],
         response_class=Response,
         responses={
-            200: openapi.answer("A page.", openapi.json_content(openapi.ref("CallList"))),
-            **openapi.problems(422),
+            200: answer("A page.", json_content(ref("CallList"))),
+            **problems(422),
         },
     )
     app.add_api_route(
@@ -152,7 +150,7 @@ def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
         calls.show,
         methods=["GET"],
         response_class=Response,
-        responses={200: openapi.answer("The call.", call), **openapi.problems(404, 422)},
+        responses={200: answer("The call.", call), **problems(404, 422)},
     )
     app.add_api_route(
         "/v1/calls/{call_id}/cancel",
@@ -160,22 +158,22 @@ def _add_calls(app: FastAPI, calls: Calls, batches: Batches) -> None:
         methods=["POST"],
         response_class=Response,
         responses={
-            200: openapi.answer("The call is cancelled.", call),
-            **openapi.problems(404, 409, 422),
+            200: answer("The call is cancelled.", call),
+            **problems(404, 409, 422),
         },
     )
 
 
 def _add_control(app: FastAPI, control: Control) -> None:
-    pauses = openapi.answer("The pauses in force.", openapi.json_content(openapi.ref("PauseList")))
-    asked = openapi.body(openapi.json_content(openapi.ref("PauseRequest")), required=False)
+    pauses = answer("The pauses in force.", json_content(ref("PauseList")))
+    asked = body(json_content(ref("PauseRequest")), required=False)
     for path, route in (("/v1/pause", control.pause), ("/v1/resume", control.resume)):
         app.add_api_route(
             path,
             route,
             methods=["POST"],
             response_class=Response,
-            responses={200: pauses, **openapi.problems(400, 413, 415, 422)},
+            responses={200: pauses, **problems(400, 413, 415, 422)},
             openapi_extra=asked,
         )
     app.add_api_route(
@@ -183,24 +181,5 @@ def _add_control(app: FastAPI, control: Control) -> None:
         control.pauses,
         methods=["GET"],
         response_class=Response,
-        responses={200: pauses, **openapi.problems()},
+        responses={200: pauses, **problems()},
     )
-
-
-def _add_documents(app: FastAPI) -> None:
-    made: dict[str, Any] = {}
-
-    def document() -> dict[str, Any]:
-        if not made:
-            made.update(openapi.document(app))
-        return made
-
-    async def as_json(_: Request) -> Response:
-        return json_response(document())
-
-    async def as_page(_: Request) -> Response:
-        return docs_page(document())
-
-    app.openapi = document  # type: ignore[method-assign]
-    app.add_route("/openapi.json", as_json, include_in_schema=False)
-    app.add_route("/docs", as_page, include_in_schema=False)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from outdial.core.call import CallStatus
+from outdial.http_common.openapi import Problem
 from outdial.internal_api.fields import (
     AgentVersion,
     Id,
@@ -71,26 +72,6 @@ class ListQuery(BaseModel):
 
 
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-
-class Fault(BaseModel):
-    """One thing wrong with a request."""
-
-    pointer: str = Field(
-        description="`#/field` in the body (JSON pointer), `?name` of a query parameter, or the "
-        "name of a header."
-    )
-    detail: str
-
-
-class Problem(BaseModel):
-    """Problem details (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[Fault] = Field(default=[], description="Every fault, where there are several.")
 
 
 class Placed(BaseModel):
@@ -203,5 +184,4 @@ DOCUMENTED: tuple[type[BaseModel], ...] = (
     Call,
     CallList,
     PauseList,
-    Problem,
 )

@@ -10,6 +10,7 @@ from outdial.dashboard.assets import Assets
 from outdial.dashboard.pages import Pages
 from outdial.dashboard.session import BrowserAuthentication, Tokens
 from outdial.http_common.auth import Authentication
+from outdial.http_common.openapi import add_documents
 from outdial.http_common.operations import Check, operations_routes
 from outdial.http_common.problems import install
 from outdial.http_common.request_metrics import NO_TELEMETRY
@@ -42,6 +43,7 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
         description="What happened to the calls. Scope of the API key: `analytics:read`.",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         telemetry=NO_TELEMETRY,
     )
     install(app)
@@ -54,5 +56,6 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
     app.include_router(record_routes(warehouse, browsers))
     app.include_router(warehouse_routes(warehouse, authentication, loader))
     app.router.routes.extend(operations_routes({"warehouse": warehouse.as_of, **(checks or {})}))
+    add_documents(app)
     app.router.routes.extend(Pages(warehouse, browsers, Assets(home / "cache"), tokens).routes())
     return app

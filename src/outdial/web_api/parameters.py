@@ -2,6 +2,7 @@
 
 `from` and `to` are times (RFC 3339) or dates in `tz`; a `to` that is a date includes that day.
 Filters may be repeated: any of the values will do; an empty value stands for rows without one.
+Metrics and dimensions may be repeated too; whatever has one value is refused where it has two.
 """
 
 import zoneinfo
@@ -20,6 +21,8 @@ from outdial.http_common.problems import Fault, ProblemError, invalid
 _END_OF_TIME = 253_402_300_800_000
 
 SHARED = ("from", "to", "tz", "format", *FILTERS)
+#: These may be given several times: all that they name counts.
+_LISTS = {"metrics", "by", "dimension", "dimensions", *FILTERS}
 
 
 class Parameters:
@@ -33,6 +36,9 @@ class Parameters:
         for name in dict.fromkeys(query.keys()):
             if name not in known:
                 self._fault(name, f"is not known here; known are {', '.join(sorted(known))}")
+            elif name not in _LISTS and len(query.getlist(name)) > 1:
+                # Which of them counts is a guess, and the answer would not say which was taken.
+                self._fault(name, "may be given once")
 
     def filters(self) -> Filters:
         """The shared filters."""
@@ -131,6 +137,8 @@ class Parameters:
         given = [name for name in parameters if name in self._query]
         if not given:
             return tuple(default)
+        for name in given[1:]:
+            self._fault(name, f"means the same as {given[0]}; give one of them")
         texts = self._query.getlist(given[0])
         names = dict.fromkeys(part.strip() for text in texts for part in text.split(","))
         known = list(known)

@@ -44,7 +44,7 @@ from outdial.web_api.answers import (
     moment,
     negotiate,
 )
-from outdial.web_api.description import description
+from outdial.web_api.description import ASKED, answers, description
 from outdial.web_api.parameters import Parameters
 
 MOST_ROWS = 1_000
@@ -53,23 +53,31 @@ _CSV_PAGE = 1_000
 
 def record_routes(warehouse: Warehouse, authentication: Authentication) -> APIRouter:
     """Rows of the caller's tenant."""
-    router = APIRouter(prefix="/v1/analytics", tags=["rows"])
+    router = APIRouter(prefix="/v1/analytics", tags=["rows"], default_response_class=Response)
 
     async def own(request: Request) -> OwnRows:
         caller = await authentication.caller(request, Scope.ANALYTICS_READ)
         return OwnRows(warehouse, caller.tenant)
 
-    @router.get("/calls", openapi_extra=description("limit", "cursor"))
+    @router.get(
+        "/calls",
+        openapi_extra=description("limit", "cursor"),
+        responses=answers(JSON, CSV, PARQUET, also=ASKED),
+    )
     async def calls(request: Request) -> Response:
         """A row a call, with what its latest attempt came to; newest first."""
         return await _rows(request, await own(request), Grain.CALL)
 
-    @router.get("/attempts", openapi_extra=description("limit", "cursor"))
+    @router.get(
+        "/attempts",
+        openapi_extra=description("limit", "cursor"),
+        responses=answers(JSON, CSV, PARQUET, also=ASKED),
+    )
     async def attempts(request: Request) -> Response:
         """A row an attempt; newest first. Metrics of attempts are recomputable from these."""
         return await _rows(request, await own(request), Grain.ATTEMPT)
 
-    @router.get("/calls/{call_id}")
+    @router.get("/calls/{call_id}", responses=answers(JSON, also=(404, 422)))
     async def call(request: Request, call_id: str) -> Response:
         """One call: details, attempts with transcripts, and what happened when."""
         rows = await own(request)

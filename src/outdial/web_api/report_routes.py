@@ -15,19 +15,21 @@ from outdial.http_common.auth import Authentication
 from outdial.ports.keys import Scope
 from outdial.ports.warehouse import Warehouse
 from outdial.web_api.answers import CSV, JSON, about, answer, negotiate
-from outdial.web_api.description import description
+from outdial.web_api.description import ASKED, answers, description
 from outdial.web_api.parameters import Parameters
 
 
 def report_routes(warehouse: Warehouse, authentication: Authentication) -> APIRouter:
     """The definitions, the funnel, and how long things take."""
-    router = APIRouter(prefix="/v1/analytics", tags=["analytics"])
+    router = APIRouter(prefix="/v1/analytics", tags=["analytics"], default_response_class=Response)
 
     async def own(request: Request) -> OwnRows:
         caller = await authentication.caller(request, Scope.ANALYTICS_READ)
         return OwnRows(warehouse, caller.tenant)
 
-    @router.get("/metrics", openapi_extra=description("format"))
+    @router.get(
+        "/metrics", openapi_extra=description("format"), responses=answers(JSON, CSV, also=ASKED)
+    )
     async def definitions(request: Request) -> Response:
         """Every metric, dimension and filter, with its meaning."""
         rows = await own(request)
@@ -59,7 +61,7 @@ def report_routes(warehouse: Warehouse, authentication: Authentication) -> APIRo
             media, await rows.as_of(), body, (list(metrics[0]), [list(m.values()) for m in metrics])
         )
 
-    @router.get("/funnel", openapi_extra=description())
+    @router.get("/funnel", openapi_extra=description(), responses=answers(JSON, CSV, also=ASKED))
     async def way(request: Request) -> Response:
         """How far the calls accepted in the period came, and why not further."""
         rows = await own(request)
@@ -90,7 +92,7 @@ def report_routes(warehouse: Warehouse, authentication: Authentication) -> APIRo
             media, as_of, body, (("step", "count", "share", "lost_reason", "lost_count"), lines)
         )
 
-    @router.get("/latency", openapi_extra=description())
+    @router.get("/latency", openapi_extra=description(), responses=answers(JSON, CSV, also=ASKED))
     async def spans(request: Request) -> Response:
         """How long each stage of a call takes, in ms."""
         rows = await own(request)

@@ -27,7 +27,7 @@ from outdial.http_common.problems import Fault, ProblemError, invalid
 from outdial.ports.keys import Scope
 from outdial.ports.warehouse import Warehouse
 from outdial.web_api.answers import CSV, JSON, about, answer, negotiate
-from outdial.web_api.description import description
+from outdial.web_api.description import ASKED, answers, description
 from outdial.web_api.parameters import Parameters
 
 _BY = ("by", "dimension", "dimensions")
@@ -35,13 +35,15 @@ _BY = ("by", "dimension", "dimensions")
 
 def table_routes(warehouse: Warehouse, authentication: Authentication) -> APIRouter:
     """Metrics as numbers and tables; reports are in `report_routes`, rows in `record_routes`."""
-    router = APIRouter(prefix="/v1/analytics", tags=["analytics"])
+    router = APIRouter(prefix="/v1/analytics", tags=["analytics"], default_response_class=Response)
 
     async def own(request: Request) -> OwnRows:
         caller = await authentication.caller(request, Scope.ANALYTICS_READ)
         return OwnRows(warehouse, caller.tenant)
 
-    @router.get("/overview", openapi_extra=description("metrics"))
+    @router.get(
+        "/overview", openapi_extra=description("metrics"), responses=answers(JSON, CSV, also=ASKED)
+    )
     async def overview(request: Request) -> Response:
         """All metrics, or those asked for, as single numbers."""
         rows = await own(request)
@@ -55,7 +57,11 @@ def table_routes(warehouse: Warehouse, authentication: Authentication) -> APIRou
         body = about(as_of, filters) | {"metrics": dict(zip(metrics, values, strict=True))}
         return answer(media, as_of, body, (metrics, [values]))
 
-    @router.get("/timeseries", openapi_extra=description("metrics", "interval"))
+    @router.get(
+        "/timeseries",
+        openapi_extra=description("metrics", "interval"),
+        responses=answers(JSON, CSV, also=ASKED),
+    )
     async def timeseries(request: Request) -> Response:
         """Metrics over time, a row a step; quiet steps are there with zeros."""
         rows = await own(request)
@@ -69,13 +75,21 @@ def table_routes(warehouse: Warehouse, authentication: Authentication) -> APIRou
         table = await _series(rows, metrics, interval, filters)
         return _table(media, as_of, filters, table, {"interval": interval})
 
-    @router.get("/breakdown", openapi_extra=description("by", "metrics", "sort", "limit"))
+    @router.get(
+        "/breakdown",
+        openapi_extra=description("by", "metrics", "sort", "limit"),
+        responses=answers(JSON, CSV, also=ASKED),
+    )
     async def breakdown(request: Request) -> Response:
         """Metrics by dimension (`by=outcome`), the largest of the first metric first."""
         default = tuple(dict.fromkeys(("attempts", *DEFAULT_METRICS)))
         return await _split(request, await own(request), _BY, ("outcome",), default)
 
-    @router.get("/query", openapi_extra=description("metrics", "dimensions", "sort", "limit"))
+    @router.get(
+        "/query",
+        openapi_extra=description("metrics", "dimensions", "sort", "limit"),
+        responses=answers(JSON, CSV, also=ASKED),
+    )
     async def query(request: Request) -> Response:
         """Any metrics by any dimensions, in the order of the dimensions' values."""
         return await _split(request, await own(request), ("dimensions",), (), DEFAULT_METRICS)

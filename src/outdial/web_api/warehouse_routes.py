@@ -18,16 +18,19 @@ from outdial.http_common.bodies import json_response
 from outdial.http_common.problems import Problem, ProblemError
 from outdial.ports.keys import Scope
 from outdial.ports.warehouse import Warehouse
-from outdial.web_api.answers import moment
+from outdial.web_api.answers import JSON, moment
+from outdial.web_api.description import answers
+
+_NDJSON = "application/x-ndjson"
 
 
 def warehouse_routes(
     warehouse: Warehouse, authentication: Authentication, loader: Loader | None
 ) -> APIRouter:
     """`GET /v1/warehouse` and `POST /v1/warehouse/rebuild`."""
-    router = APIRouter(prefix="/v1/warehouse", tags=["warehouse"])
+    router = APIRouter(prefix="/v1/warehouse", tags=["warehouse"], default_response_class=Response)
 
-    @router.get("")
+    @router.get("", responses=answers(JSON))
     async def state(request: Request) -> Response:
         """How fresh the warehouse is, and what the loader in this process has done."""
         await authentication.caller(request, Scope.ANALYTICS_READ)
@@ -40,7 +43,7 @@ def warehouse_routes(
             }
         return json_response({"as_of": moment(await warehouse.as_of()), "loader": counters})
 
-    @router.post("/rebuild")
+    @router.post("/rebuild", responses=answers(_NDJSON, also=(409,)))
     async def rebuild(request: Request) -> Response:
         """Load everything anew; scope `admin`.
 
@@ -51,7 +54,7 @@ def warehouse_routes(
         if loader is None:
             detail = "the loader runs in another process; ask that one"
             raise ProblemError(Problem(409, detail))
-        return StreamingResponse(_rebuilding(loader), media_type="application/x-ndjson")
+        return StreamingResponse(_rebuilding(loader), media_type=_NDJSON)
 
     return router
 
