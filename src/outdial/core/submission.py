@@ -43,6 +43,16 @@ class Unanswered:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Looked up in full, after the last moment it could be submitted, and not there.
+
+    Not an answer to a submission: two of them, a sixth of the window apart, give the attempt up.
+    """
+
+    detail: str
+
+
 Submission = Placed | Throttled | Refused | Suspended | Unanswered
 
 _REFUSED = frozenset({400, 403, 404, 410, 413, 415, 422})

@@ -47,12 +47,15 @@ SCHEDULED = text("calls.status = 'scheduled'")
 EXPIRING = text("calls.expires_at IS NOT NULL AND calls.status IN ('scheduled', 'queued')")
 LINE_OPEN = text("attempts.line_open")
 UNSETTLED = text("attempts.status IN ('claimed', 'unknown')")
+SILENT = text("attempts.silent_since IS NOT NULL")
 UNLOADED = text("NOT activity_events.loaded")
+UNSTOPPED = text("alarms.kind = 'duplicate_dial' AND alarms.stopped_at IS NULL")
+UNMENDED = text("drift.mended_at IS NULL")
 
 
 def _partial(name: str, *columns: Column[Any], where: str | TextClause) -> Index:
     # In an index there is one table only, and PostgreSQL wants it unnamed.
-    condition = text(re.sub(r"\b(calls|attempts|activity_events)\.", "", str(where)))
+    condition = text(re.sub(r"\b(calls|attempts|activity_events|drift|alarms)\.", "", str(where)))
     return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
@@ -65,9 +68,16 @@ workspace = Table(
     # The token bucket of the dial rate: what it held at `tokens_at`.
     Column("tokens", Float, nullable=False),
     Column("tokens_at", BigInteger, nullable=False),
-    # Why nothing is dialed (401, 402 …), and since when.
+    # `core.circuit.Circuit`: why nothing is dialed, since when, and how it is found out again.
+    Column("circuit_trouble", Text),
     Column("circuit_reason", Text),
     Column("circuit_opened_at", BigInteger),
+    Column("circuit_probe_at", BigInteger),
+    Column("circuit_failures", Integer, nullable=False),
+    Column("circuit_half_open", Boolean, nullable=False),
+    Column("circuit_probe", Text),
+    Column("circuit_probe_until", BigInteger),
+    Column("circuit_unanswered", Integer, nullable=False),
     # What the platform said of its lines: its limit for us, and how far our own count was off.
     Column("line_limit", Integer),
     Column("line_offset", Integer, nullable=False),
@@ -178,6 +188,9 @@ attempts = Table(
     # A submission of it went without an answer, so a later 4xx proves nothing.
     Column("doubted", Boolean, nullable=False),
     Column("doubts", Integer, nullable=False),
+    # Since when its fate is unknown; and when it was first looked up and absent, past the window.
+    Column("unknown_since", BigInteger),
+    Column("absent_at", BigInteger),
     Column("retell_call_id", Text, unique=True),
     # Holds a permit: submitted, and neither call_ended nor call_analyzed heard.
     Column("line_open", Boolean, nullable=False),
@@ -208,6 +221,12 @@ attempts = Table(
     Column("latency_p50_ms", Float),
     # Concluded without Retell's word.
     Column("provisional", Boolean, nullable=False),
+    # Since when nothing was heard of it; null where no word of Retell is awaited.
+    Column("silent_since", BigInteger),
+    # The reconciler's own: when it asks next, and last did; answers in a row that know no such call.
+    Column("ask_at", BigInteger),
+    Column("asked_at", BigInteger),
+    Column("not_found", Integer),
     Column("message", Text),
     Column("version", Integer, nullable=False),
     Column("loaded_version", Integer, nullable=False),
@@ -215,6 +234,7 @@ attempts = Table(
 )
 _partial("ix_attempts_line_open", attempts.c.id, where=LINE_OPEN)
 _partial("ix_attempts_lease", attempts.c.lease_until, where=UNSETTLED)
+_partial("ix_attempts_silent", attempts.c.silent_since, attempts.c.id, where=SILENT)
 _partial("ix_attempts_unloaded", attempts.c.id, where="version > loaded_version")
 
 #: The inbox: every webhook as it came. `id` is derived from (Retell call id, event, hash).
@@ -273,4 +293,38 @@ alarms = Table(
     Column("attempt_id", Text, nullable=False),
     Column("retell_call_id", Text),
     Column("raised_at", BigInteger, nullable=False),
+    # When the platform took the order to end a second call.
+    Column("stopped_at", BigInteger),
+)
+Index("ix_alarms_call_id", alarms.c.call_id)
+_partial("ix_alarms_unstopped", alarms.c.raised_at, where=UNSTOPPED)
+
+#: What the reconciler found: where Retell and the ledger differed. `id` is derived from kind and
+#: call, so that finding it again is the same finding.
+drift = Table(
+    "drift",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("call_id", Text),
+    Column("attempt_id", Text),
+    Column("retell_call_id", Text, nullable=False),
+    Column("detail", Text),
+    Column("found_at", BigInteger, nullable=False),
+    # Null where a person has to look.
+    Column("mended_at", BigInteger),
+)
+Index("ix_drift_found", drift.c.found_at, drift.c.id)
+_partial("ix_drift_unmended", drift.c.found_at, where=UNMENDED)
+
+#: One row: what the reconcilers did last, for all of them.
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("asked_at", BigInteger),
+    Column("searched_at", BigInteger),
+    # Why nothing is asked, or nothing closed; null while all goes well.
+    Column("trouble", Text),
+    Column("trouble_at", BigInteger),
 )

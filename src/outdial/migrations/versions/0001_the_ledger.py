@@ -25,7 +25,17 @@ def upgrade() -> None:
         sa.Column("attempt_id", sa.Text(), nullable=False),
         sa.Column("retell_call_id", sa.Text(), nullable=True),
         sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alarms")),
+    )
+    op.create_index("ix_alarms_call_id", "alarms", ["call_id"], unique=False)
+    op.create_index(
+        "ix_alarms_unstopped",
+        "alarms",
+        ["raised_at"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'duplicate_dial' AND stopped_at IS NULL"),
+        postgresql_where=sa.text("kind = 'duplicate_dial' AND stopped_at IS NULL"),
     )
     op.create_table(
         "api_keys",
@@ -177,13 +187,51 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "drift",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("call_id", sa.Text(), nullable=True),
+        sa.Column("attempt_id", sa.Text(), nullable=True),
+        sa.Column("retell_call_id", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.Column("mended_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drift")),
+    )
+    op.create_index("ix_drift_found", "drift", ["found_at", "id"], unique=False)
+    op.create_index(
+        "ix_drift_unmended",
+        "drift",
+        ["found_at"],
+        unique=False,
+        sqlite_where=sa.text("mended_at IS NULL"),
+        postgresql_where=sa.text("mended_at IS NULL"),
+    )
+    op.create_table(
+        "reconciliation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("searched_at", sa.BigInteger(), nullable=True),
+        sa.Column("trouble", sa.Text(), nullable=True),
+        sa.Column("trouble_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation")),
+    )
+    op.bulk_insert(sa.table("reconciliation", sa.column("id", sa.Integer)), [{"id": 1}])
+    op.create_table(
         "workspace",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("deployment", sa.Text(), nullable=False),
         sa.Column("tokens", sa.Float(), nullable=False),
         sa.Column("tokens_at", sa.BigInteger(), nullable=False),
+        sa.Column("circuit_trouble", sa.Text(), nullable=True),
         sa.Column("circuit_reason", sa.Text(), nullable=True),
         sa.Column("circuit_opened_at", sa.BigInteger(), nullable=True),
+        sa.Column("circuit_probe_at", sa.BigInteger(), nullable=True),
+        sa.Column("circuit_failures", sa.Integer(), nullable=False),
+        sa.Column("circuit_half_open", sa.Boolean(), nullable=False),
+        sa.Column("circuit_probe", sa.Text(), nullable=True),
+        sa.Column("circuit_probe_until", sa.BigInteger(), nullable=True),
+        sa.Column("circuit_unanswered", sa.Integer(), nullable=False),
         sa.Column("line_limit", sa.Integer(), nullable=True),
         sa.Column("line_offset", sa.Integer(), nullable=False),
         sa.Column("line_offset_seen", sa.Integer(), nullable=False),
@@ -242,6 +290,8 @@ def upgrade() -> None:
         sa.Column("first_submitted_at", sa.BigInteger(), nullable=False),
         sa.Column("doubted", sa.Boolean(), nullable=False),
         sa.Column("doubts", sa.Integer(), nullable=False),
+        sa.Column("unknown_since", sa.BigInteger(), nullable=True),
+        sa.Column("absent_at", sa.BigInteger(), nullable=True),
         sa.Column("retell_call_id", sa.Text(), nullable=True),
         sa.Column("line_open", sa.Boolean(), nullable=False),
         sa.Column("told_initiated", sa.Boolean(), nullable=False),
@@ -269,6 +319,10 @@ def upgrade() -> None:
         sa.Column("agent_version", sa.Text(), nullable=True),
         sa.Column("latency_p50_ms", sa.Float(), nullable=True),
         sa.Column("provisional", sa.Boolean(), nullable=False),
+        sa.Column("silent_since", sa.BigInteger(), nullable=True),
+        sa.Column("ask_at", sa.BigInteger(), nullable=True),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("not_found", sa.Integer(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("loaded_version", sa.Integer(), nullable=False),
@@ -294,6 +348,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("line_open"),
     )
     op.create_index(
+        "ix_attempts_silent",
+        "attempts",
+        ["silent_since", "id"],
+        unique=False,
+        sqlite_where=sa.text("silent_since IS NOT NULL"),
+        postgresql_where=sa.text("silent_since IS NOT NULL"),
+    )
+    op.create_index(
         "ix_attempts_unloaded",
         "attempts",
         ["id"],
@@ -311,6 +373,9 @@ def upgrade() -> None:
             sa.column("tokens_at", sa.BigInteger),
             sa.column("line_offset", sa.Integer),
             sa.column("line_offset_seen", sa.Integer),
+            sa.column("circuit_failures", sa.Integer),
+            sa.column("circuit_half_open", sa.Boolean),
+            sa.column("circuit_unanswered", sa.Integer),
         ),
         [
             {
@@ -320,6 +385,9 @@ def upgrade() -> None:
                 "tokens_at": time.time_ns() // 1_000_000,
                 "line_offset": 0,
                 "line_offset_seen": 0,
+                "circuit_failures": 0,
+                "circuit_half_open": False,
+                "circuit_unanswered": 0,
             }
         ],
     )
