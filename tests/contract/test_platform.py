@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from outdial.core.retell_events import ATTEMPT_KEY
+from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY
 from outdial.core.submission import Placed, Refused, Submission, Suspended, Throttled, Unanswered
 from outdial.errors import Unavailable
+from outdial.ports.platform import ListedCall
 from tests.contract import platforms
 from tests.contract.platforms import LIMIT, Subject
 
@@ -153,3 +154,25 @@ async def test_a_platform_away(subject: Subject) -> None:
     ):
         with pytest.raises(Unavailable):
             await question
+
+
+async def test_lists_the_calls_of_a_deployment(subject: Subject) -> None:
+    """Each with the ids that its metadata names, oldest first; others' calls are left out."""
+    ours = []
+    for number in range(3):
+        body = request_of(f"attempt-{number}")
+        body["metadata"] |= {DEPLOYMENT_KEY: "ours", CALL_KEY: f"call-{number}"}
+        placed = await subject.platform.submit(body, TIMEOUT)
+        assert isinstance(placed, Placed)
+        ours.append(ListedCall(placed.retell_call_id, f"call-{number}", f"attempt-{number}"))
+    body = request_of("theirs")
+    body["metadata"][DEPLOYMENT_KEY] = "theirs"
+    await subject.platform.submit(body, TIMEOUT)
+    assert [one async for page in subject.platform.calls_of("ours") for one in page] == ours
+
+
+async def test_a_list_that_can_not_be_had_says_so(subject: Subject) -> None:
+    """It is not empty then."""
+    await subject.vanish()
+    with pytest.raises(Unavailable):
+        [page async for page in subject.platform.calls_of("ours")]

@@ -8,15 +8,15 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from outdial.core.lenient_json import decode_object
-from outdial.core.retell_events import ATTEMPT_KEY
+from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY
 from outdial.core.submission import Placed, Submission, Unanswered, from_status
 from outdial.errors import Unavailable
-from outdial.ports.platform import Concurrency
+from outdial.ports.platform import Concurrency, ListedCall
 
 if TYPE_CHECKING:
     import httpx
@@ -28,6 +28,8 @@ BASE_URL = "https://api.retellai.com"
 #: connection that is just being closed has no answer, and so leaves a doubt.
 _KEEP_ALIVE = 3.0
 _PAGE = 100
+#: The most that Retell gives at once, for who reads everything.
+_LONG_PAGE = 1000
 _MAX_TEXT = 300
 _NOT_RETELLS = "the answer is not Retell's; is the base URL right?"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -77,20 +79,19 @@ class RetellPlatform:
 
     async def find_attempt(self, attempt_id: str) -> list[str]:
         """See the port."""
-        found: list[str] = []
-        wanted: Any = {"key": ATTEMPT_KEY, "type": "string", "op": "eq", "value": attempt_id}
-        cursor: dict[str, Any] = {}
-        while True:
-            page = await self._list({"metadata": [wanted]}, cursor)
-            for item in page["items"]:
-                call_id = item.get("call_id")
-                if _attempt_of(item) != attempt_id or not isinstance(call_id, str) or not call_id:
-                    # Taken for "absent" or for another's call, this would dial twice.
-                    raise Unavailable("Retell", "list-calls answered what it was not asked for")
-                found.append(call_id)
-            if not page.get("has_more"):
-                return found
-            cursor = {"pagination_key": page["pagination_key"]}
+        # Taken for "absent" or for another's call, a wrong answer would dial twice.
+        pages = self._listed(ATTEMPT_KEY, attempt_id, _PAGE)
+        return [item["call_id"] async for page in pages for item in page]
+
+    async def calls_of(self, deployment: str) -> AsyncIterator[list[ListedCall]]:
+        """See the port."""
+        async for page in self._listed(DEPLOYMENT_KEY, deployment, _LONG_PAGE):
+            yield [
+                ListedCall(
+                    item["call_id"], _metadata_of(item, CALL_KEY), _metadata_of(item, ATTEMPT_KEY)
+                )
+                for item in page
+            ]
 
     async def get_call(self, retell_call_id: str) -> dict[str, Any] | None:
         """See the port."""
@@ -165,12 +166,34 @@ class RetellPlatform:
             return Unanswered(f"HTTP {response.http_response.status_code} without a call id")
         return Placed(call_id)
 
-    async def _list(self, criteria: Any, cursor: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    async def _listed(
+        self, key: str, value: str, limit: int
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Calls with this metadata, oldest first; `Unavailable` for any other."""
+        wanted: Any = {"key": key, "type": "string", "op": "eq", "value": value}
+        cursor: dict[str, Any] = {}
+        while True:
+            page = await self._list({"metadata": [wanted]}, limit, cursor)
+            for item in page["items"]:
+                call_id = item.get("call_id")
+                if _metadata_of(item, key) != value or not isinstance(call_id, str) or not call_id:
+                    raise Unavailable("Retell", "list-calls answered what it was not asked for")
+            yield page["items"]
+            if not page.get("has_more"):
+                return
+            cursor = {"pagination_key": page["pagination_key"]}
+
+    async def _list(
+        self,
+        criteria: Any,  # noqa: ANN401 - the SDK's own type
+        limit: int,
+        cursor: dict[str, Any],
+    ) -> dict[str, Any]:
         page = await self._ask(
             lambda client: client.call.with_raw_response.list(
                 filter_criteria=criteria,
                 sort_order="ascending",
-                limit=_PAGE,
+                limit=limit,
                 timeout=self._patience,
                 max_retries=0,
                 **cursor,
@@ -252,9 +275,10 @@ def _retells_message(response: "httpx.Response") -> str | None:
     return message if isinstance(message, str) else json.dumps(message)
 
 
-def _attempt_of(item: Mapping[str, Any]) -> object:
+def _metadata_of(item: Mapping[str, Any], key: str) -> str | None:
     metadata = item.get("metadata")
-    return metadata.get(ATTEMPT_KEY) if isinstance(metadata, Mapping) else None
+    value = metadata.get(key) if isinstance(metadata, Mapping) else None
+    return value if isinstance(value, str) else None
 
 
 def _root(error: BaseException) -> str:

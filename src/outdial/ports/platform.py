@@ -1,6 +1,6 @@
 """The voice platform (Retell), as the stages see it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,15 @@ class Concurrency:
     current: int
     limit: int
     reserved_inbound: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCall:
+    """A call of ours as the platform lists it, with the ids that its metadata names."""
+
+    retell_call_id: str
+    call_id: str | None
+    attempt_id: str | None
 
 
 class VoicePlatform(Protocol):
@@ -33,6 +42,10 @@ class VoicePlatform(Protocol):
 
     async def get_call(self, retell_call_id: str) -> dict[str, Any] | None:
         """The call object, or None where the platform does not know it (404, 422)."""
+        ...
+
+    def calls_of(self, deployment: str) -> AsyncIterator[list[ListedCall]]:
+        """Every call whose metadata names this deployment, oldest first, a page at a time."""
         ...
 
     async def stop_call(self, retell_call_id: str) -> None:

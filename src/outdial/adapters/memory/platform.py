@@ -4,14 +4,14 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from outdial.core.retell_events import ATTEMPT_KEY
+from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY
 from outdial.core.submission import Placed, Submission, Unanswered
 from outdial.errors import Unavailable
-from outdial.ports.platform import Concurrency
+from outdial.ports.platform import Concurrency, ListedCall
 
 _UNDER_WAY = frozenset({"registered", "ongoing"})
 
@@ -87,6 +87,14 @@ class MemoryPlatform:
         self._reach()
         call = self.calls.get(retell_call_id)
         return None if call is None else dict(call)
+
+    async def calls_of(self, deployment: str) -> AsyncIterator[list[ListedCall]]:
+        """See the port."""
+        self._reach()
+        for call_id, call in list(self.calls.items()):
+            metadata = call.get("metadata") or {}
+            if metadata.get(DEPLOYMENT_KEY) == deployment:
+                yield [ListedCall(call_id, metadata.get(CALL_KEY), metadata.get(ATTEMPT_KEY))]
 
     async def stop_call(self, retell_call_id: str) -> None:
         """See the port."""
