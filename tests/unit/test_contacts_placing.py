@@ -1,6 +1,7 @@
 """A stream of rows through the batch route, when the API is away, refuses, or answers half."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,13 @@ def rows(count: int, **fields: str) -> Iterator[Row]:
         yield Row(number, [request["to_number"]], request)
 
 
+def judged(line: Mapping[str, Any]) -> str | None:
+    """Refuses numbers that end with 3, and campaigns called `bad`."""
+    faults = ["number: odd"] if line["to_number"].endswith("3") else []
+    faults += ["campaign: bad"] if line.get("campaign") == "bad" else []
+    return "; ".join(faults) or None
+
+
 class Run:
     """One import against a fake API."""
 
@@ -62,6 +70,7 @@ class Run:
             lambda row, reason: self.rejected.append((row.row, reason)),
             lambda: None,
             lambda error: self.waits.append(str(error)),
+            judged,
         )
 
 
@@ -154,10 +163,27 @@ def test_a_check_places_nothing() -> None:
     """`--dry-run` judges every row and sends none."""
     api = FakeApi()
     run = Run(api)
-    tally = run.placing.check(
-        rows(placing.ROWS + 1), lambda call: "odd" if call.to_number.endswith("3") else None
-    )
+    tally = run.placing.check(rows(placing.ROWS + 1))
     assert (tally.accepted, tally.rejected, api.asked) == (226, 25, [])
+
+
+async def test_a_row_is_told_all_its_faults_at_once() -> None:
+    """What the API would refuse too is told with what keeps a row from getting there."""
+    run = Run(FakeApi())
+    await run.placing.run(
+        iter(
+            [
+                Row(2, [""], reason="no number", draft={"campaign": "bad"}),
+                Row(3, [""], reason="no number", draft={"campaign": "good"}),
+                Row(4, [""], {"to_number": "+12125550124", "colour": "red", "campaign": "bad"}),
+            ]
+        )
+    )
+    assert [reason for _, reason in run.rejected] == [
+        "no number; campaign: bad",
+        "no number",
+        "unknown field colour; what the agent says goes into dynamic_variables; campaign: bad",
+    ]
 
 
 async def test_large_rows_go_out_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from outdial.contacts.source import open_source
 
 ADA = "+14155550123"
 BOB = "+14155550124"
+CY = "+14155550125"
+DEE = "+14155550126"
 
 
 def read(path: Path, text: str, reading: Reading | None = None) -> list[Row]:
@@ -84,41 +86,126 @@ def test_a_row_that_is_too_wide_is_refused(file: Path) -> None:
     assert row.reason == "3 cells where the header has 2: is a cell not quoted?"
 
 
+UNCLOSED = "a quote is opened in line {} and not closed in its row: close it, or double it"
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
-@pytest.mark.parametrize("rest", ["", f"\nBob,{BOB}\nCy,{BOB}"])
-def test_a_quote_open_at_the_end_is_told(file: Path, rest: str, end: str) -> None:
-    """A quote that the file's end leaves open is told with its row, and the row is not called."""
-    file.write_text(f'phone,name\n{BOB},Bo\n{ADA},"Ann{rest}{end}', encoding="utf-8")
-    source = open_source(str(file))
-    rows = iter(Contacts(source, Reading()))
-    assert next(rows).request is not None
-    with pytest.raises(UnreadableFileError, match=r"row 3: a quote is opened and never closed"):
-        next(rows)
-    source.close()
+@pytest.mark.parametrize("rest", ["", f"\n{BOB},Bob\n{CY},Cy"])
+def test_a_quote_open_at_the_end_is_one_bad_row(file: Path, rest: str, end: str) -> None:
+    """A quote that nothing closes costs its own row; those before and after it are called."""
+    rows = read(file, f'phone,name\n{DEE},Dee\n{ADA},"Ann{rest}{end}')
+    bad = rows.pop(1)
+    assert bad.row == 3
+    assert bad.cells == [ADA, "Ann"]
+    assert (bad.reason or "").startswith(UNCLOSED.format(3))
+    assert [request["to_number"] for request in requests(rows)] == [DEE, BOB, CY][: len(rows)]
+    assert [row.row for row in rows] == [2, 4, 5][: len(rows)]
 
 
 def test_a_quote_open_in_the_header_is_told(file: Path) -> None:
     """A quote that is opened in the header would make all of the file its header."""
-    with pytest.raises(UnreadableFileError, match=r"row 1: a quote is opened and never closed"):
-        read(file, f'phone,"name\n{ADA},Ann\n')
+    for text in (f'phone,"name\n{ADA},Ann\n', f'phone,"name\n{ADA},"Ann"\n'):
+        with pytest.raises(UnreadableFileError, match=r"row 1: a quote is opened and never closed"):
+            read(file, text)
 
 
 def test_a_row_that_another_quote_ends_is_refused(file: Path) -> None:
-    """A missing quote takes in the next row up to its quote: neither is called, and it is told."""
-    (row, last) = read(file, f'name,phone\n"Ann,{ADA}\n"Bob",{BOB}\n"Cy",{ADA}\n')
-    assert row.reason == "it spans lines 2 to 3: is a quote not closed?"
-    assert last.request is not None
+    """A missing quote that another row's quote would close costs its own row only."""
+    rows = read(file, f'name,phone\n"Ann,{ADA}\n"Bob",{BOB}\n"Cy",{CY}\n')
+    assert rows[0].cells == [f"Ann,{ADA}"]
+    assert (rows[0].reason or "").startswith(UNCLOSED.format(2))
+    assert [request["to_number"] for request in requests(rows[1:])] == [BOB, CY]
 
 
-def test_a_quote_that_is_never_closed_is_told(file: Path) -> None:
-    """A missing quote swallows rows: that is told, and none of them is called."""
-    rows = read(file, f'name,phone\n"Ann,{ADA}\nBob,{BOB},x"\n')
-    assert [row.request for row in rows] == [None]
-    many = "name,phone\n" + '"Ann,' + f"{ADA}\n" * 3_000
-    with pytest.raises(UnreadableFileError, match=r"row 2: a quote is opened and never closed"):
-        read(file, many)
-    with pytest.raises(UnreadableFileError, match="never closed"):
-        read(file, 'name,phone\n"' + "x" * 1_100_000)
+def test_a_lost_quote_costs_one_row_of_thousands(file: Path) -> None:
+    """Thousands of rows behind an open quote are read, whether or not a later quote closes it."""
+    numbers = [f"+1415555{number:04}" for number in range(3_000)]
+    text = f'name,phone\n"Ann,{ADA}\n' + "".join(f"Bob,{number}\n" for number in numbers)
+    for end in ("", f'Cy (5",{CY}\n', f'"Cy"{CY}\n'):
+        rows = read(file, text + end)
+        assert rows[0].reason is not None
+        assert [request["to_number"] for request in requests(rows[1:3_001])] == numbers
+
+
+def test_open_quotes_one_after_another_are_told_each(file: Path) -> None:
+    """Each row with an open quote is one bad row."""
+    rows = read(file, f'phone,name\n{ADA},"Ann\n{BOB},"Bob\n{CY},Cy\n')
+    assert [row.request is None for row in rows] == [True, True, False]
+
+
+def test_a_line_of_a_text_is_no_row(file: Path) -> None:
+    """Behind an open quote a line with fewer cells than the header may be a part of its text."""
+    text = f'name,phone,note\nAnn,{ADA},"Hello\n{BOB}\nBye,{CY}\n\nBob,{BOB},x\n'
+    rows = read(file, text)
+    assert [row.request is None for row in rows] == [True, True, True, False]
+    assert rows[1].reason == (
+        "1 cells where the header has 3: is it a row, or of a text whose quote is not closed "
+        "(row 2)?"
+    )
+    assert rows[3].row == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("line\n" * 20 + "end", None),
+        ("line\n" * 21 + "end", "a cell with 21 line breaks, where 20 are allowed"),
+        ("x" * 4_000 + "\nend", None),
+        ("x" * 5_000 + "\nend", "a cell over several lines with 5,004 characters (5,000 allowed)"),
+        ("x" * 9_000, None),
+    ],
+)
+def test_a_text_over_many_lines_is_refused(file: Path, text: str, reason: str | None) -> None:
+    """What may be a quote closed by chance is told with its lines; none of it is called."""
+    rows = read(file, f'name,phone,note\nAnn,{ADA},"{text}"\nBob,{BOB},x\n')
+    assert [row.row for row in rows] == [2, 3]
+    assert rows[1].request is not None
+    if reason is None:
+        assert rows[0].request is not None
+    else:
+        lines = text.count("\n") + 2
+        end = f"{reason}, from line 2 to {lines}: is a quote not closed? Else shorten it"
+        assert rows[0].reason == end
+
+
+def test_a_quote_closed_by_chance_does_not_take_rows_in(file: Path) -> None:
+    """Many rows between an open quote and an inch mark that closes it are rows again."""
+    between = "".join(f"Bob,+1415555{number:04},x\n" for number in range(30))
+    rows = read(file, f'name,phone,size\nAnn,{ADA},"\n{between}Cy,{CY},5"\n')
+    assert [row.request is None for row in rows] == [True] + [False] * 31
+
+
+def test_a_cell_without_an_end_is_one_bad_row(file: Path) -> None:
+    """More than a megabyte in a cell is refused, and the next row read."""
+    rows = read(file, 'name,phone\n"' + "x" * 1_100_000 + f"\nBob,{BOB}\n")
+    assert [row.request is None for row in rows] == [True, False]
+
+
+def test_every_fault_of_a_row_is_told(file: Path) -> None:
+    """Number, zone and times are told together, and what was understood is kept for the API."""
+    (row,) = read(
+        file,
+        "phone,time_zone,not_before,expires_at,campaign\n"
+        "12,Mars/Base,2026-11-22 16:00,tomorrow,nurses\n",
+    )
+    assert (row.reason or "").split("; ") == [
+        "“Mars/Base” is not an IANA time zone such as Europe/Berlin or America/New_York",
+        "12 has no country code: write it as +…, or give --region (US, GB, DE, …)",
+        "expires_at: “tomorrow” is not a time: write 2026-11-22 16:00 or 2026-11-22T16:00:00Z",
+    ]
+    assert row.draft == {"campaign": "nurses"}
+
+
+def test_every_fault_of_a_line_is_told(file: Path) -> None:
+    """NDJSON likewise; a zone that is no text is left to the API, which names it."""
+    line = {"to_number": 1, "not_before": 2, "time_zone": 3, "expires_at": "2026-11-22 16:00"}
+    (row,) = read(file, json.dumps(line))
+    assert row.reason == (
+        "to_number: not a text in quotes; not_before: not a text in quotes; "
+        "expires_at: “2026-11-22 16:00” says no time zone: add an offset "
+        "(2026-11-22T16:00:00-05:00), a column time_zone, or --time-zone"
+    )
+    assert row.draft == {"time_zone": 3}
 
 
 def test_columns_are_found_by_what_people_call_them(file: Path) -> None:
@@ -177,6 +264,8 @@ def test_map_decides(file: Path) -> None:
         (["phone", "city", "City"], {"City": "city", "city": "city"}, "both mean city"),
         (["name", "city"], {}, "no column with the number to call"),
         (["phone", "variable.x", "x"], {}, "both mean x"),
+        (["phone", "metadata.outdial_x"], {}, "keys that begin with outdial_ are reserved"),
+        (["phone", "job"], {"job": "metadata.outdial_x"}, "“job”: metadata keys that begin"),
     ],
 )
 def test_a_header_that_could_mean_two_things_is_refused(

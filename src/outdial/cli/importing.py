@@ -1,7 +1,7 @@
 """`outdial import`: a file of people to call, through the Voice API."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,16 +22,15 @@ from outdial.cli.output import (
 from outdial.errors import OutdialError
 
 if TYPE_CHECKING:
-    from outdial.client import ApiError, CallRequest
+    from outdial.client import ApiError
     from outdial.config import Settings
-    from outdial.contacts.placing import Tally
+    from outdial.contacts.placing import Judge, Tally
     from outdial.contacts.reader import Contacts, Reading, Row
     from outdial.contacts.rejects import Rejects
     from outdial.contacts.source import Source
 
 #: Rejected rows that are named on the terminal; the file names all.
 _NAMED_REASONS = 5
-_ANY_NUMBER = "+14155550100"
 
 
 def import_(  # noqa: PLR0913 - an option each
@@ -194,11 +193,12 @@ class Import:
         # Waiting for an API that is away is the import's own affair: no retries in the client.
         settings = config.load()
         async with session.client(settings, retries=0) as client:
-            placing = Placing(client, self._reject, self._moved, self._wait)
+            judge = _judge(settings)
+            placing = Placing(client, self._reject, self._moved, self._wait, judge)
             self._tally = placing.tally
             rows = iter(self._contacts)
             if self._dry_run:
-                placing.check(rows, _judge(settings))
+                placing.check(rows)
             else:
                 await placing.run(rows)
 
@@ -260,21 +260,21 @@ class Import:
             self._progress.notice(f"{error}; waiting, then going on (Ctrl-C stops)")
 
 
-def _judge(settings: "Settings") -> "Callable[[CallRequest], str | None]":
+def _judge(settings: "Settings") -> "Judge":
     """The Voice API's own validation, without the API."""
-    from outdial.client.problems import read_problem  # noqa: PLC0415
-    from outdial.contacts.placing import reason  # noqa: PLC0415
-    from outdial.http_common.problems import ProblemError  # noqa: PLC0415
-    from outdial.internal_api.reading import Defaults, read_call, read_key  # noqa: PLC0415
 
-    # The caller's number may be set where the API runs, and not here.
-    number = settings.default_from_number or _ANY_NUMBER
-    defaults = Defaults(number, settings.default_agent_id)
+    def judge(line: Mapping[str, Any]) -> str | None:
+        from outdial.client.problems import read_problem  # noqa: PLC0415
+        from outdial.contacts.placing import ANY_NUMBER, reason  # noqa: PLC0415
+        from outdial.http_common.problems import ProblemError  # noqa: PLC0415
+        from outdial.internal_api.reading import Defaults, read_call, read_key  # noqa: PLC0415
 
-    def judge(call: "CallRequest") -> str | None:
-        key = read_key(call.idempotency_key, "#/idempotency_key")
+        # The caller's number may be set where the API runs, and not here.
+        number = settings.default_from_number or ANY_NUMBER
+        body = dict(line)
+        key = read_key(body.pop("idempotency_key", None), "#/idempotency_key")
         try:
-            read_call("default", call.body(), defaults, key)
+            read_call("default", body, Defaults(number, settings.default_agent_id), key)
         except ProblemError as error:
             return reason(read_problem(error.problem.status, error.problem.body()))
         return None

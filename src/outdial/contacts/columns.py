@@ -28,6 +28,8 @@ FIELDS = (
 )
 VARIABLE = "variable."
 METADATA = "metadata."
+#: Metadata keys that Outdial itself sends to the platform begin so.
+RESERVED = "outdial_"
 #: What a column is mapped to so that it is left out.
 IGNORE = "-"
 
@@ -119,7 +121,8 @@ def variable_name(header: str) -> str:
 def understand(header: Sequence[str], mapped: Mapping[str, str]) -> Columns:
     """Give each column its meaning; `mapped` (column → target) wins over the synonyms.
 
-    Raises `UnreadableFileError` where a column is missing, twice there, or could mean two things.
+    Raises `UnreadableFileError` where a column is missing, twice there, reserved, or could mean two
+    things.
     """
     chosen = _chosen(header, mapped)
     targets: dict[int, str] = {}
@@ -177,6 +180,12 @@ def _columns(header: Sequence[str], targets: Mapping[int, str]) -> Columns:
             kind, name = variables, target.removeprefix(VARIABLE)
         elif target.startswith(METADATA):
             kind, name = metadata, target.removeprefix(METADATA)
+            if name.startswith(RESERVED):
+                raise UnreadableFileError(
+                    f"column “{header[index]}”: metadata keys that begin with {RESERVED} are "
+                    f"reserved: give it another name with --map “{header[index]}=metadata.NAME”, "
+                    f"or leave it out with --map “{header[index]}={IGNORE}”"
+                )
         if name in kind:
             one, other = header[kind[name]], header[index]
             raise UnreadableFileError(

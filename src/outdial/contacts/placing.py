@@ -2,11 +2,12 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from outdial.client import ApiError, BatchAnswer, CallRequest, Problem
+from outdial.contacts.columns import NUMBER
 from outdial.contacts.errors import UnusableRowError
 from outdial.contacts.reader import Row
 
@@ -17,6 +18,11 @@ BYTES = 8_388_608
 #: Seconds before asking an API again that does not answer, at first and at most.
 FIRST_WAIT, LAST_WAIT = 0.5, 10.0
 
+#: Says why the Voice API would refuse a line of a batch, or None.
+Judge = Callable[[Mapping[str, Any]], str | None]
+
+#: In the place of a number that is wrong, where only the other fields are judged.
+ANY_NUMBER = "+14155550100"
 _KNOWN = frozenset(field.name for field in fields(CallRequest))
 
 
@@ -48,7 +54,8 @@ class Placing:
     """One import under way.
 
     `reject(row, reason)` is called for every row that is not placed; `moved()` after each step;
-    `waiting(error)` when the API stops answering, once a time.
+    `waiting(error)` when the API stops answering, once a time; `judge(body)` says why the API would
+    refuse a body, or None: so that a row which never gets there is told all its faults at once.
     """
 
     def __init__(
@@ -57,12 +64,14 @@ class Placing:
         reject: Callable[[Row, str], None],
         moved: Callable[[], None],
         waiting: Callable[[ApiError], None],
+        judge: Judge,
     ) -> None:
         """Nothing happens before `run`."""
         self._api = api
         self._reject = reject
         self._moved = moved
         self._waiting = waiting
+        self._judge = judge
         self.tally = Tally()
 
     async def run(self, rows: Iterator[Row]) -> Tally:
@@ -77,12 +86,12 @@ class Placing:
                 ready = await following
         return self.tally
 
-    def check(self, rows: Iterator[Row], judge: Callable[[CallRequest], str | None]) -> Tally:
-        """Place none; `judge` says why the Voice API would refuse a request, or None."""
+    def check(self, rows: Iterator[Row]) -> Tally:
+        """Place none; what the Voice API would refuse is rejected."""
         for row in rows:
             self.tally.rows += 1
             call = self._request(row)
-            if call is not None and (reason := judge(call)) is not None:
+            if call is not None and (reason := self._judge(row.request or {})) is not None:
                 self._refuse(row, reason)
             elif call is not None:
                 self.tally.accepted += 1
@@ -117,13 +126,18 @@ class Placing:
             self.tally.duplicates += 1
             self._reject(row, row.reason or "")
         elif row.request is None:
-            self._refuse(row, row.reason or "")
+            self._refuse(row, self._with_more(row.reason or "", row.draft))
         else:
             try:
                 return call_request(row.request)
             except UnusableRowError as error:
-                self._refuse(row, str(error))
+                self._refuse(row, self._with_more(str(error), error.draft))
         return None
+
+    def _with_more(self, found: str, draft: dict[str, Any] | None) -> str:
+        """A reason with all else that the API would refuse."""
+        more = None if draft is None else self._judge({NUMBER: ANY_NUMBER, **draft})
+        return found if more is None else f"{found}; {more}"
 
     def _refuse(self, row: Row, reason: str) -> None:
         self.tally.rejected += 1
@@ -143,7 +157,8 @@ def call_request(request: dict[str, Any]) -> CallRequest:
     unknown = sorted(request.keys() - _KNOWN)
     if unknown:
         raise UnusableRowError(
-            f"unknown field {', '.join(unknown)}; what the agent says goes into dynamic_variables"
+            f"unknown field {', '.join(unknown)}; what the agent says goes into dynamic_variables",
+            {name: value for name, value in request.items() if name in _KNOWN},
         )
     return CallRequest(**request)
 

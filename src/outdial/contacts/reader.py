@@ -48,7 +48,8 @@ class Row:
     """One row of the file: the cells as they were, and what became of them.
 
     Either `request` (the Voice API's body with its `idempotency_key`) or `reason` is set.
-    `duplicate_of`: the earlier row with the same person; then it is not to be placed.
+    `duplicate_of`: the earlier row with the same person; then it is not to be placed. `draft`:
+    what of a row with a `reason` was understood, so that all else that is wrong can be told too.
     """
 
     row: int
@@ -56,6 +57,7 @@ class Row:
     request: dict[str, Any] | None = None
     reason: str | None = None
     duplicate_of: int | None = None
+    draft: dict[str, Any] | None = None
 
 
 class Contacts:
@@ -103,7 +105,7 @@ class Contacts:
             request = self._request(record)
             key, earlier = self._identity.key_of(request, record.row)
         except UnusableRowError as error:
-            return Row(record.row, record.cells, reason=str(error))
+            return Row(record.row, record.cells, reason=str(error), draft=error.draft)
         if earlier is not None:
             reason = f"the same person as row {earlier}: --allow-duplicates would call twice"
             return Row(record.row, record.cells, reason=reason, duplicate_of=earlier)
@@ -128,7 +130,6 @@ class Contacts:
         for name, index in columns.fields.items():
             if cell := cells[index].strip():
                 request[name] = cell
-        self._normalise(request)
         if columns.variables:
             # An empty cell stays an empty text, or the agent would read out its placeholder.
             request["dynamic_variables"] = {
@@ -139,6 +140,7 @@ class Contacts:
         }
         if filled:
             request["metadata"] = filled
+        self._normalise(request, {})
         return request
 
     def _from_json(self, line: str) -> dict[str, Any]:
@@ -151,20 +153,41 @@ class Contacts:
         if not isinstance(parsed, dict):
             raise UnusableRowError("not a JSON object")
         request: dict[str, Any] = {**self._reading.defaults, **parsed}
+        faults: dict[str, str] = {}
         for name in (NUMBER, *TIMES):
             value = request.get(name)
             if value is not None and not isinstance(value, str):
-                raise UnusableRowError(f"{name}: not a text in quotes")
-        self._normalise(request)
+                faults[name] = f"{name}: not a text in quotes"
+                del request[name]
+        self._normalise(request, faults)
         return request
 
-    def _normalise(self, request: dict[str, Any]) -> None:
-        request[NUMBER] = number.normalise(request.get(NUMBER) or "", self._reading.region)
-        if isinstance(name := request.get("time_zone"), str):
-            moment.zone(name)
-        for field_name in TIMES:
-            if text := request.get(field_name):
-                request[field_name] = moment.normalise(field_name, text, name)
+    def _normalise(self, request: dict[str, Any], faults: Mapping[str, str]) -> None:
+        """Bring number and times into the API's form, but those with `faults`; raises with all."""
+        found = list(faults.values())
+        zone = request.get("time_zone")
+        if not isinstance(zone, str):
+            zone = None
+        else:
+            try:
+                moment.zone(zone)
+            except UnusableRowError as error:
+                found.append(str(error))
+                del request["time_zone"]
+        for name in (NUMBER, *TIMES):
+            text = request.get(name)
+            try:
+                if name == NUMBER and name not in faults:
+                    request[NUMBER] = number.normalise(text or "", self._reading.region)
+                elif text:
+                    request[name] = moment.normalise(name, text, zone)
+            except UnusableRowError as error:
+                # A time in a zone that there is not has one fault, not two.
+                if str(error) not in found:
+                    found.append(str(error))
+                request.pop(name, None)
+        if found:
+            raise UnusableRowError("; ".join(found), request)
 
 
 def _target(header: Sequence[str], columns: Columns, name: str) -> str:

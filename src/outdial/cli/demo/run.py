@@ -185,7 +185,8 @@ class _Watch:
         def ignore(*_: object) -> None:
             """What is there to be seen, the board shows."""
 
-        placing = Placing(_Noting(self._sources, self._placed.append), reject, ignore, ignore)
+        api = _Noting(self._sources, self._placed.append)
+        placing = Placing(api, reject, ignore, ignore, lambda _: None)
         try:
             await placing.run(iter(contacts))
         finally:
