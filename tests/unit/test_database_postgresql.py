@@ -224,3 +224,58 @@ async def test_isolation_is_not_up_to_the_server(
         assert await database.transact(isolation) == "read committed"
         assert await database.read(isolation) == "repeatable read"
     await database.close()
+
+
+async def test_a_primary_that_became_a_standby_is_left(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    """Its pooled connections still answer, and would only read for ever."""
+    name = make_url(postgres_url).database
+    setting = f'ALTER DATABASE "{name}" SET default_transaction_read_only'
+    database = open_database(postgres_url)
+    await database.transact(_make)
+    await database.close()
+    postgres_server.run(f"{setting} = on")
+    assert await database.read(one) == 1
+    postgres_server.run(f"{setting} = off")
+    with pytest.raises(Unavailable, match="read-only"):
+        await database.transact(raising("", 0))
+    assert await database.transact(raising("", 0)) == 1
+    await database.close()
+
+
+async def test_whoever_waits_for_a_lock_too_long_gives_up(
+    database: Database, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an outage, so the work comes again; the statement's own limit is not used up."""
+    monkeypatch.setattr(postgresql, "_LOCK_SECONDS", 0.1)
+    other = open_database(postgres_url)
+    held = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(connection: Connection) -> None:
+        connection.execute(text("UPDATE rows SET at = 1 WHERE n = 1"))
+        loop.call_soon(held.set)
+        connection.execute(text("SELECT pg_sleep(1)"))
+
+    holding = asyncio.create_task(database.transact(hold))
+    await held.wait()
+    with pytest.raises(Unavailable, match="lock timeout"):
+        await other.transact(raising("", 0))
+    await holding
+    await other.close()
+
+
+async def test_every_session_is_limited_by_the_server(database: Database) -> None:
+    """What hangs on our side of the network holds no lock for ever; bulk work may take long."""
+
+    def limits(connection: Connection) -> dict[str, str]:
+        names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        return {name: str(connection.execute(text(f"SHOW {name}")).scalar_one()) for name in names}
+
+    assert await database.transact(limits) == {
+        "statement_timeout": "1min",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "1min",
+    }
+    assert (await database.transact(limits, bulk=True))["statement_timeout"] == "0"

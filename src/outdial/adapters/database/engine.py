@@ -48,6 +48,14 @@ class Database(Protocol):
         """Run `work` on a snapshot, without hindering writers."""
         ...
 
+    async def migrate(self, work: Work[T]) -> T:
+        """Run `work`, a change of the schema, alone and for as long as it takes.
+
+        On PostgreSQL it begins and ends its transactions itself, for some changes must be outside
+        of any; where the lock it needs is held for long, it is run again from its beginning.
+        """
+        ...
+
     async def close(self) -> None:
         """Release connections and threads."""
         ...

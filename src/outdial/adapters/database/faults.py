@@ -10,16 +10,28 @@ from outdial.errors import Unavailable
 
 #: PostgreSQL: serialization failure and deadlock; the transaction certainly did not happen.
 _TRY_AGAIN = frozenset({"40001", "40P01"})
+#: Two that wrote the same key at once: run again, the later one sees the other's row.
+_LOST_RACE = _TRY_AGAIN | {"23505"}
 #: PostgreSQL: what passes by itself or by mending the server; connection, resources, shutdown,
-#: a password or a database that is not there (yet).
-_PASSING = ("08", "53", "57", "58", "25006", "28", "3D", *sorted(_TRY_AGAIN))
+#: a standby, a password or a database that is not there (yet), a lock that somebody holds.
+_PASSING = ("08", "53", "57", "58", "25006", "28", "55P03", "3D", *sorted(_TRY_AGAIN))
 
 DATABASE = "database"
 
 
 def certainly_undone(error: BaseException) -> bool:
     """Whether the transaction can be run again at once: it lost a race and was rolled back."""
-    return isinstance(error, DBAPIError) and _sqlstate(error) in _TRY_AGAIN
+    return isinstance(error, DBAPIError) and _sqlstate(error) in _LOST_RACE
+
+
+def locked_out(error: BaseException) -> bool:
+    """Whether somebody held what was to be locked for too long."""
+    return isinstance(error, DBAPIError) and _sqlstate(error) == "55P03"
+
+
+def demoted(error: BaseException) -> bool:
+    """Whether the server only reads: it was the primary before a failover, or never was."""
+    return isinstance(error, DBAPIError) and _sqlstate(error) == "25006"
 
 
 def may_pass(error: BaseException) -> bool:

@@ -19,7 +19,11 @@ _LOCK = 7_302_011
 
 
 async def upgrade(database: Database) -> list[str]:
-    """Run the pending migrations in one transaction; their names, oldest first."""
+    """Run the pending migrations; their names, oldest first.
+
+    One transaction on SQLite; on PostgreSQL one each, so that what builds an index without
+    stopping the writers can be outside of any.
+    """
     if await database.read(_is_current):
         return []
 
@@ -28,15 +32,17 @@ async def upgrade(database: Database) -> list[str]:
 
         if connection.dialect.name == "postgresql":
             # SQLite has one writer anyway; here two that start together would both make tables.
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            connection.execute(select(func.pg_advisory_lock(_LOCK)))
         waiting = _pending(connection)
+        if connection.dialect.name == "postgresql":
+            connection.commit()
         if waiting:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         return waiting
 
-    return await database.transact(work, bulk=True)
+    return await database.migrate(work)
 
 
 async def pending(database: Database) -> list[str]:

@@ -94,6 +94,10 @@ class SqliteDatabase:
         with translated():
             return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
+    async def migrate(self, work: Work[T]) -> T:
+        """See `engine.Database.migrate`: one transaction, for a schema changes like rows."""
+        return await self.transact(work, bulk=True)
+
     async def close(self) -> None:
         """What waits is still written."""
         self._closed = True
