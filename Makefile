@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types cover format bench crashtest docs lock clean
+.PHONY: help demo test check lint types cover format bench crashtest lambda docs lock clean
 
 BIN := .venv/bin
 PROJECT := pyproject.toml requirements/install.py requirements/bootstrap.txt requirements/build.txt
@@ -52,6 +52,9 @@ crashtest: .venv/dev.stamp ## kill processes among all faults (CALLS= KILLS= SEE
 	@PYTHONPATH=. $(BIN)/python -m systemtest.crashtest $(if $(CALLS),--calls $(CALLS)) \
 	  $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(STACK),--stack $(STACK)) \
 	  $(ARGS)
+
+lambda: .venv/runtime.stamp ## build the webhook Lambda's archive, dist/webhook-lambda.zip
+	@$(BIN)/python deploy/build_lambda.py $(ARGS)
 
 docs: .venv/dev.stamp ## write the pages that are made from the code
 	$(BIN)/python -m outdial.analytics.documentation > docs/metrics.md

@@ -1,8 +1,9 @@
 """The webhook entry: verifies Retell's signature, normalises, forwards to the event queue.
 
-`handler(event, context)` is the AWS Lambda behind a function URL. It answers 2xx only after the
-queue took the event; on anything else Retell tries again. It touches no database and imports the
-standard library only, so that a cold start stays short.
+`handler(event, context)` is the AWS Lambda behind a function URL, an API Gateway (payload 1.0 and
+2.0) or an ALB. It answers 2xx only after the queue took the event; on anything else Retell tries
+again. It touches no database and imports the standard library only, so that a cold start stays
+short; requests to SQS and S3 are signed by `adapters.aws.signing`.
 
 Answers: 204 taken · 401 signature missing, bad or stale · 400 signed, but not an event ·
 413 over 10 MB · 503 queue or parking unavailable, or not configured.
@@ -74,6 +75,9 @@ class Entry:
     def __call__(self, event: object, _context: object = None) -> Response:
         """Answer one HTTP request, as a function-URL (payload 2.0) event; 1.0 and ALB fit too."""
         request = event if isinstance(event, Mapping) else {}
+        return _in_kind(self._answer(request), request)
+
+    def _answer(self, request: Mapping[str, Any]) -> Response:
         body = _body(request)
         if body is None:
             return refusal(401, "the body can't be read")
@@ -147,8 +151,11 @@ def _body(request: Mapping[str, Any]) -> bytes | None:
 
 
 def _header(request: Mapping[str, Any], name: str) -> str | None:
-    """Function URLs write names in lower case, payload 1.0 as they came; ALB may give lists."""
-    headers = request.get("headers") or request.get("multiValueHeaders")
+    """Function URLs write names in lower case, payload 1.0 as they came; it and ALBs give lists.
+
+    The lists come first: of a header sent twice payload 1.0 tells the last value beside them.
+    """
+    headers = request.get("multiValueHeaders") or request.get("headers")
     if not isinstance(headers, Mapping):
         return None
     for given, value in headers.items():
@@ -156,6 +163,18 @@ def _header(request: Mapping[str, Any], name: str) -> str | None:
             only = value[0] if isinstance(value, list) and len(value) == 1 else value
             return only if isinstance(only, str) else None
     return None
+
+
+def _in_kind(response: Response, request: Mapping[str, Any]) -> Response:
+    """An ALB takes no answer without headers, and lists where it sent lists."""
+    context = request.get("requestContext")
+    if not (isinstance(context, Mapping) and "elb" in context):
+        return response
+    headers: Mapping[str, str] = response.get("headers", {})
+    told: Response = {**response, "isBase64Encoded": False, "headers": dict(headers)}
+    if "multiValueHeaders" in request:
+        told["multiValueHeaders"] = {name: [value] for name, value in told.pop("headers").items()}
+    return told
 
 
 _entry: Entry | None = None
@@ -184,8 +203,13 @@ def from_environment(environment: Mapping[str, str]) -> Entry:
         )
     return Entry(
         named,
-        _forward(_required(environment, "OUTDIAL_EVENT_QUEUE_URL", "the event queue's URL")),
-        _park(_required(environment, "OUTDIAL_PARKED_URL", "where payloads too large are parked")),
+        _forward(
+            _required(environment, "OUTDIAL_EVENT_QUEUE_URL", "the event queue's URL"), environment
+        ),
+        _park(
+            _required(environment, "OUTDIAL_PARKED_URL", "where payloads too large are parked"),
+            environment,
+        ),
     )
 
 
@@ -196,24 +220,37 @@ def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
     return value
 
 
-def _forward(url: str) -> Forward:
+def _forward(url: str, environment: Mapping[str, str]) -> Forward:
+    # Imported here, for a Lambda pays for what it imports and needs one queue only.
+    if url.startswith(("https:", "http:")):
+        from outdial.adapters.aws import addresses, senders  # noqa: PLC0415
+
+        address = addresses.queue_address(url)
+        if address is not None:
+            return senders.queue_sender(address, environment)
     split = urlsplit(url)
     names = parse_qs(split.query).get("queue", [])
     path = unquote(split.path[1:])
     if split.scheme != "sqlite" or split.netloc or not path or len(names) != 1:
         raise ConfigurationError(
-            "OUTDIAL_EVENT_QUEUE_URL is not of the form sqlite:///PATH/queue.db?queue=events"
+            "OUTDIAL_EVENT_QUEUE_URL is neither an SQS queue's, https://HOST/ACCOUNT/NAME, "
+            "nor of the form sqlite:///PATH/queue.db?queue=events"
         )
-    # Imported here, for a Lambda pays for what it imports and needs one queue only.
     from outdial.adapters.sqlite_queue import QueueFile, SQLiteQueue  # noqa: PLC0415
 
     queue = SQLiteQueue(QueueFile(Path(path)), names[0])
     return lambda body: queue.send_sync([Outgoing(body)])
 
 
-def _park(url: str) -> Park:
+def _park(url: str, environment: Mapping[str, str]) -> Park:
+    if url.startswith("s3:"):
+        from outdial.adapters.aws import addresses, senders  # noqa: PLC0415
+
+        address = addresses.bucket_address(url)
+        if address is not None:
+            return senders.object_sender(address, environment)
     if "://" in url:
-        raise ConfigurationError("OUTDIAL_PARKED_URL is not a folder")
+        raise ConfigurationError("OUTDIAL_PARKED_URL is neither s3://BUCKET/PREFIX nor a folder")
     from outdial.adapters.folder_parking import FolderParking  # noqa: PLC0415
 
     return FolderParking(Path(url)).put_sync

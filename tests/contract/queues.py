@@ -4,15 +4,21 @@ Each gives a `QueueMaker` and closes what was made. A queue that tells its own t
 in `advance`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
+from outdial.adapters.aws.addresses import queue_address
+from outdial.adapters.aws.queue import SqsQueue
 from outdial.adapters.memory import MemoryQueue
 from outdial.adapters.sqlite_queue import QueueFile, SQLiteQueue
 from outdial.ports.queue import Queue
+from tests.aws_emulator import emulator
 
 
 class ManualClock:
@@ -80,4 +86,25 @@ async def sqlite_queues(folder: Path) -> AsyncIterator[QueueMaker]:
     file.close()
 
 
-ALL: tuple[Queues, ...] = (memory_queues, sqlite_queues)
+@asynccontextmanager
+async def sqs_queues(_: Path) -> AsyncIterator[QueueMaker]:
+    """Queues on SQS, as its emulator gives them. Each name is a new queue; time really passes."""
+    aws = emulator()
+    made: list[SqsQueue] = []
+
+    def make(name: str = "calls", *, visibility: float = 30.0, max_receives: int = 100) -> SqsQueue:
+        url = aws.queue(name, visibility=round(visibility), max_receives=max_receives)
+        address = queue_address(url)
+        assert address is not None
+        made.append(SqsQueue(address, name))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in aws.environment.items():
+            environment.setenv(name, value)
+        yield QueueMaker(make, asyncio.sleep)
+        for queue in made:
+            await queue.close()
+
+
+ALL: tuple[Queues, ...] = (memory_queues, sqlite_queues, sqs_queues)

@@ -43,6 +43,7 @@ ALLOWED = {
         "core",
         "errors",
         "ports",
+        "adapters.aws",
         "adapters.folder_parking",
         "adapters.sqlite_queue",
     ),

@@ -127,3 +127,12 @@ def test_a_parking_key_can_be_read() -> None:
     """The key names call and event as they are."""
     assert parking_key("call_8f0c", "call_ended", "ab") == "events/call_8f0c/call_ended-ab.json"
     assert parking_key("", "", "ab") == "events/none/none-ab.json"
+
+
+def test_an_event_holds_only_what_every_queue_takes() -> None:
+    """The two characters that JSON leaves as they are and SQS refuses are escaped."""
+    payload = '{"transcript":"a\ufffeb\uffffc\x00"}'
+    message = EventMessage("call_1", "call_ended", "0" * 64, 1, "plain", payload)
+    text = encode_event(message)
+    assert not {"\ufffe", "\uffff", "\x00"} & set(text)
+    assert decode_event(text) == message

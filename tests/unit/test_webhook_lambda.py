@@ -129,6 +129,31 @@ def test_other_shapes_of_a_request(site: Site, change: dict[str, Any]) -> None:
     assert site.entry()(event)["statusCode"] == 204
 
 
+def test_of_a_signature_sent_twice_none_is_chosen(site: Site) -> None:
+    """Payload 1.0 tells the last of two headers beside both: taking it would be a choice."""
+    good = sign(KEY, BODY, NOW)
+    event = function_url_event(BODY, good) | {"multiValueHeaders": {HEADER: ["v=1,d=2", good]}}
+    assert site.entry()(event)["statusCode"] == 401
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_answer_to_an_alb(site: Site, several: bool) -> None:  # noqa: FBT001 - a parameter
+    """An ALB is told headers in the kind that it sent, and that the body is text."""
+    signature = sign(KEY, BODY, NOW)
+    headers: dict[str, Any] = {"headers": {HEADER: signature}}
+    if several:
+        headers = {"multiValueHeaders": {HEADER: [signature]}}
+    context = {"requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:…"}}}
+    request = {"httpMethod": "POST", "path": "/webhooks/retell", **context}
+    taken = site.entry()({**request, **headers, "body": BODY.decode(), "isBase64Encoded": False})
+    assert (taken["statusCode"], taken["isBase64Encoded"]) == (204, False)
+    kind = "multiValueHeaders" if several else "headers"
+    assert taken[kind] == {}
+    refused = site.entry()({**request, **headers, "body": "{}", "isBase64Encoded": False})
+    problem: object = "application/problem+json"
+    assert refused[kind] == {"content-type": [problem] if several else problem}
+
+
 def test_two_keys_while_one_is_rotated(site: Site) -> None:
     """Either key may have signed."""
     for key in ("key_old", "key_new"):
@@ -353,7 +378,9 @@ def test_the_handler_parks_in_a_folder(environment: dict[str, str], tmp_path: Pa
         ("OUTDIAL_EVENT_QUEUE_URL", "sqlite:///queue.db", "sqlite:///PATH"),
         ("OUTDIAL_EVENT_QUEUE_URL", "sqlite://host/queue.db?queue=events", "sqlite:///PATH"),
         ("OUTDIAL_PARKED_URL", None, "OUTDIAL_PARKED_URL is not set"),
-        ("OUTDIAL_PARKED_URL", "s3://bucket/prefix", "OUTDIAL_PARKED_URL is not a folder"),
+        ("OUTDIAL_PARKED_URL", "s3://Bucket", "OUTDIAL_PARKED_URL is neither s3://"),
+        ("OUTDIAL_PARKED_URL", "s3://bucket/prefix", "AWS_REGION is not set"),
+        ("OUTDIAL_EVENT_QUEUE_URL", "https://sqs.example/123456789012/events", "AWS_REGION"),
     ],
 )
 def test_a_wrong_environment(

@@ -58,8 +58,12 @@ def decode_call_hint(body: str) -> CallHint:
 
 
 def encode_event(message: EventMessage, dumps: Callable[[object], str] = _compact) -> str:
-    """JSON text of an event message; `dumps` may be a faster writer."""
-    return dumps(
+    """JSON text of an event message; `dumps` may be a faster writer.
+
+    Of what JSON may hold unescaped SQS refuses two characters; they are in strings only, and are
+    escaped there, so that a message is as large in the queue as it is here.
+    """
+    text = dumps(
         {
             "v": VERSION,
             "retell_call_id": message.retell_call_id,
@@ -70,6 +74,9 @@ def encode_event(message: EventMessage, dumps: Callable[[object], str] = _compac
             "payload": message.payload,
         }
     )
+    if "\ufffe" in text or "\uffff" in text:
+        return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+    return text
 
 
 def decode_event(body: str, loads: Callable[[str], object] = json.loads) -> EventMessage:

@@ -7,7 +7,7 @@ by itself; poison is moved there at once, by `dead_letter`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 #: SQS's limit on one message and on one batch of up to ten, in bytes.
 MAX_MESSAGE_BYTES = 1_048_576
@@ -135,4 +135,29 @@ class Queue(Protocol):
 
     async def close(self) -> None:
         """Release what the adapter holds; a `receive` still waiting returns at once, empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """How a queue that is not ours alone was set up. Times in seconds.
+
+    `max_receives`: after so many a message is dead-lettered by the queue itself; None where it
+    has no dead-letter queue, and then `dead_retention` is None too.
+    """
+
+    visibility: int
+    max_receives: int | None
+    max_bytes: int
+    retention: int
+    dead_retention: int | None
+    region: str
+
+
+@runtime_checkable
+class Provisioned(Protocol):
+    """A queue that somebody else set up, perhaps otherwise than Outdial needs it."""
+
+    async def settings(self) -> QueueSettings:
+        """How it is set up. Raises `Unavailable`, naming the permission that is missing."""
         ...
