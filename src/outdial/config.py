@@ -83,6 +83,15 @@ class Settings(BaseSettings):
         60, ge=1, description="Seconds a claimed attempt belongs to its worker."
     )
     reconcile_after: float = Field(900, gt=0, description="Seconds without news before asking.")
+    reconcile_rate: float = Field(
+        5, gt=0, description="Questions a second that one reconciler asks Retell."
+    )
+    analysis_after: float = Field(
+        3600,
+        gt=0,
+        description="Seconds after a call's end in which its analysis is waited for; then the call "
+        "is concluded with what is known.",
+    )
     republish_after: float = Field(
         600,
         gt=0,

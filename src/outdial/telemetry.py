@@ -49,6 +49,12 @@ DELIVERIES = Counter(
     "outdial_activity_deliveries_total", "Activity events sent to the sink.", ["result"]
 )
 WAREHOUSE_ROWS = Counter("outdial_warehouse_rows_total", "Rows loaded.", ["table"])
+ASKED = Counter(
+    "outdial_reconciliation_asked_total", "Questions to Retell about silent calls.", ["answer"]
+)
+DRIFT = Counter(
+    "outdial_drift_total", "Where Retell and the ledger were found to differ.", ["kind"]
+)
 ALARMS = Counter("outdial_alarms_total", "What must never happen, and did.", ["alarm"])
 QUEUE_MESSAGES = Gauge("outdial_queue_messages", "Messages in a queue.", ["queue", "state"])
 PERMITS_FREE = Gauge("outdial_permits_free", "Calls that may be dialed at once.")

@@ -190,7 +190,7 @@ def cells() -> list[tuple[str, str, str]]:
 
 
 def verdict_of(cell: str, status: AttemptStatus) -> AttemptVerdict:
-    """Read a cell; `not_placed` says why, by the attempt's end."""
+    """Read a cell; an end without Retell's word says why, by the attempt's end."""
     words = cell.split()
     alarm = Alarm(words.pop()[1:]) if words[-1].startswith("!") else None
     if words == ["="]:
@@ -199,7 +199,11 @@ def verdict_of(cell: str, status: AttemptStatus) -> AttemptVerdict:
     tell = tuple(ActivityType(f"voice_call.{word}") for word in words[2:])
     reasons = {AttemptStatus.REFUSED: "refused", AttemptStatus.LOST: "submission_lost"}
     reached = AttemptStatus(words[0])
-    reason = reasons[reached] if ActivityType.NOT_PLACED in tell else None
+    reason = None
+    if ActivityType.NOT_PLACED in tell:
+        reason = reasons[reached]
+    elif reached is AttemptStatus.LOST and tell:
+        reason = "not_found"
     return AttemptVerdict(reached, call, tell, reason, alarm)
 
 

@@ -9,11 +9,11 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from outdial.core.lenient_json import decode_object
-from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY
+from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY, parse
 from outdial.core.submission import Placed, Submission, Unanswered, from_status
 from outdial.errors import Unavailable
 from outdial.ports.platform import Concurrency, ListedCall
@@ -27,6 +27,8 @@ BASE_URL = "https://api.retellai.com"
 #: Seconds an idle connection is kept: less than any server keeps it, for a request sent into a
 #: connection that is just being closed has no answer, and so leaves a doubt.
 _KEEP_ALIVE = 3.0
+_Order = Literal["ascending", "descending"]
+
 _PAGE = 100
 #: The most that Retell gives at once, for who reads everything.
 _LONG_PAGE = 1000
@@ -83,12 +85,18 @@ class RetellPlatform:
         pages = self._listed(ATTEMPT_KEY, attempt_id, _PAGE)
         return [item["call_id"] async for page in pages for item in page]
 
-    async def calls_of(self, deployment: str) -> AsyncIterator[list[ListedCall]]:
+    async def calls_of(
+        self, deployment: str, *, newest_first: bool = False
+    ) -> AsyncIterator[list[ListedCall]]:
         """See the port."""
-        async for page in self._listed(DEPLOYMENT_KEY, deployment, _LONG_PAGE):
+        order: _Order = "descending" if newest_first else "ascending"
+        async for page in self._listed(DEPLOYMENT_KEY, deployment, _LONG_PAGE, order):
             yield [
                 ListedCall(
-                    item["call_id"], _metadata_of(item, CALL_KEY), _metadata_of(item, ATTEMPT_KEY)
+                    item["call_id"],
+                    _metadata_of(item, CALL_KEY),
+                    _metadata_of(item, ATTEMPT_KEY),
+                    parse({"call": item}).started_at,
                 )
                 for item in page
             ]
@@ -167,13 +175,13 @@ class RetellPlatform:
         return Placed(call_id)
 
     async def _listed(
-        self, key: str, value: str, limit: int
+        self, key: str, value: str, limit: int, order: _Order = "ascending"
     ) -> AsyncIterator[list[dict[str, Any]]]:
-        """Calls with this metadata, oldest first; `Unavailable` for any other."""
+        """Calls with this metadata, by their start; `Unavailable` for any other."""
         wanted: Any = {"key": key, "type": "string", "op": "eq", "value": value}
         cursor: dict[str, Any] = {}
         while True:
-            page = await self._list({"metadata": [wanted]}, limit, cursor)
+            page = await self._list({"metadata": [wanted]}, limit, order, cursor)
             for item in page["items"]:
                 call_id = item.get("call_id")
                 if _metadata_of(item, key) != value or not isinstance(call_id, str) or not call_id:
@@ -187,12 +195,13 @@ class RetellPlatform:
         self,
         criteria: Any,  # noqa: ANN401 - the SDK's own type
         limit: int,
+        order: _Order,
         cursor: dict[str, Any],
     ) -> dict[str, Any]:
         page = await self._ask(
             lambda client: client.call.with_raw_response.list(
                 filter_criteria=criteria,
-                sort_order="ascending",
+                sort_order=order,
                 limit=limit,
                 timeout=self._patience,
                 max_retries=0,

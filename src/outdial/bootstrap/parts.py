@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from outdial.adapters.retell import RetellPlatform
     from outdial.adapters.sqlite_queue import QueueFile
     from outdial.analytics.loader import Loader
+    from outdial.reconciler import Rules
 
 
 class Parts:
@@ -45,7 +46,10 @@ class Parts:
         if settings.database.startswith("sqlite:"):
             self.make_home()
         ledger = Ledger.open(
-            settings.database, rules, republish_ms=int(settings.republish_after * 1000)
+            settings.database,
+            rules,
+            republish_ms=int(settings.republish_after * 1000),
+            reconcile_ms=int(settings.reconcile_after * 1000),
         )
         self._closing.push_async_callback(ledger.close)
         return ledger
@@ -90,6 +94,14 @@ class Parts:
         )
         self._closing.push_async_callback(platform.close)
         return platform
+
+    @property
+    def reconcile_rules(self) -> "Rules":
+        """When and how fast Retell is asked about silent calls."""
+        from outdial.reconciler import Rules  # noqa: PLC0415
+
+        settings = self.settings
+        return Rules(settings.reconcile_after, settings.analysis_after, settings.reconcile_rate)
 
     @cached_property
     def sink(self) -> ActivitySink | None:

@@ -138,6 +138,14 @@ def relay(parts: Parts) -> Worker:
     return Worker("relay", stage.run, stop, stage.checks)
 
 
+def reconciler(parts: Parts) -> Worker:
+    """Asks Retell about what was not heard of."""
+    from outdial.reconciler import Reconciler  # noqa: PLC0415
+
+    stage = Reconciler(parts.ledger.reconciliation, parts.platform, parts.reconcile_rules)
+    return Worker("reconciler", stage.run, stage.stop, {"reconciliation": stage.check})
+
+
 _SERVICES: dict[str, Callable[[Parts, str, Mapping[str, Check]], Stage]] = {
     "internal-api": internal_api,
     "webhook": webhook,
@@ -147,6 +155,7 @@ WORKERS: dict[str, Callable[[Parts], Worker]] = {
     "call-processor": call_processor,
     "webhook-processor": webhook_processor,
     "relay": relay,
+    "reconciler": reconciler,
 }
 #: Every stage that `serve` can run.
 STAGES = (*_SERVICES, *WORKERS)

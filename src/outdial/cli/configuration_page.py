@@ -43,6 +43,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "attempt_lease",
         "republish_after",
         "reconcile_after",
+        "reconcile_rate",
+        "analysis_after",
     ),
     "Activity events": ("activity_sink_url", "activity_sink_secret"),
     "Access and logs": ("auth", "api_url", "api_key", "log_level"),

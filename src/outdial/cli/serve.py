@@ -35,7 +35,7 @@ def serve(  # noqa: PLR0913 - an option each
             metavar="PORT",
             min=0,
             max=65535,
-            help="0: a free one.  [default: the stage's own, 8001 to 8013]",
+            help="0: a free one.  [default: the stage's own, 8001 to 8014]",
         ),
     ] = None,
     speed: Annotated[
@@ -51,7 +51,7 @@ def serve(  # noqa: PLR0913 - an option each
     r"""Run one stage, until Ctrl-C. Scale out by running more of it.
 
     Stages meet in the database and the queues only; run `outdial db upgrade` first. Workers
-    (call-processor, webhook-processor, relay) serve health and metrics on their port.
+    (call-processor, webhook-processor, relay, reconciler) serve health and metrics on their port.
 
     \b
     Examples:

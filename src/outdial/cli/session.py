@@ -21,6 +21,7 @@ PORTS = {
     "call-processor": 8011,
     "webhook-processor": 8012,
     "relay": 8013,
+    "reconciler": 8014,
 }
 LOOPBACK = "127.0.0.1"
 

@@ -82,6 +82,8 @@ class ActivityType(StrEnum):
     NOT_PLACED = "voice_call.not_placed"
 
 
+#: Why a call ended that Retell took and no longer knows.
+NOT_FOUND = "not_found"
 #: The two ends of an attempt; every attempt told as initiated gets exactly one.
 ATTEMPT_ENDS = frozenset({ActivityType.COMPLETED, ActivityType.FAILED})
 
@@ -128,7 +130,7 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """Retell took the call and knows nothing of it any more, or will never analyse it."""
+    """Retell took the call and knows nothing of it any more."""
 
 
 Heard = HeardStarted | HeardEnded | HeardAnalyzed
@@ -158,7 +160,8 @@ class AttemptView:
 class AttemptVerdict:
     """What follows from an event: new statuses, what to tell (in this order), what to raise.
 
-    `call` is None where the call's status stays. `reason` goes with `not_placed`.
+    `call` is None where the call's status stays. `reason` goes with `not_placed`, and with the end
+    of an attempt that vanished.
     """
 
     status: AttemptStatus
@@ -269,11 +272,13 @@ def _on_given_up(view: AttemptView) -> AttemptVerdict:
 def _on_vanished(view: AttemptView) -> AttemptVerdict:
     match view.status:
         case AttemptStatus.INITIATED:
-            return AttemptVerdict(AttemptStatus.LOST, CallStatus.FAILED, (ActivityType.FAILED,))
+            return AttemptVerdict(
+                AttemptStatus.LOST, CallStatus.FAILED, (ActivityType.FAILED,), NOT_FOUND
+            )
         case AttemptStatus.STARTED:
             # It connected, so its one end is `completed`, however little is known of it.
             return AttemptVerdict(
-                AttemptStatus.LOST, CallStatus.COMPLETED, (ActivityType.COMPLETED,)
+                AttemptStatus.LOST, CallStatus.COMPLETED, (ActivityType.COMPLETED,), NOT_FOUND
             )
         case _:
             return AttemptVerdict(view.status)

@@ -53,7 +53,7 @@ class ProviderEvent:
     """One webhook.
 
     `details` is filled for `call_analyzed` only; `heard` is None for the events that change
-    nothing (opt-in and unknown ones).
+    nothing (opt-in and unknown ones). `analysed`: the call object holds an analysis.
     """
 
     event: str
@@ -65,6 +65,7 @@ class ProviderEvent:
     started_at: int | None
     heard: Heard | None
     details: CallDetails | None = field(default=None)
+    analysed: bool = False
 
 
 def body_sha256(body: bytes) -> str:
@@ -101,6 +102,7 @@ def parse(payload: Object) -> ProviderEvent:
         started_at=_whole(call.get("start_timestamp")),
         heard=_heard(event, details),
         details=details,
+        analysed=bool(_object(call.get("call_analysis"))),
     )
 
 

@@ -1,7 +1,7 @@
 """The voice platform (Retell), as the stages see it."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from outdial.core.submission import Submission
@@ -18,11 +18,15 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A call of ours as the platform lists it, with the ids that its metadata names."""
+    """A call of ours as the platform lists it, with the ids that its metadata names.
+
+    `started_at` in ms, None for one that never connected.
+    """
 
     retell_call_id: str
     call_id: str | None
     attempt_id: str | None
+    started_at: int | None = field(default=None, compare=False)
 
 
 class VoicePlatform(Protocol):
@@ -44,8 +48,10 @@ class VoicePlatform(Protocol):
         """The call object, or None where the platform does not know it (404, 422)."""
         ...
 
-    def calls_of(self, deployment: str) -> AsyncIterator[list[ListedCall]]:
-        """Every call whose metadata names this deployment, oldest first, a page at a time."""
+    def calls_of(
+        self, deployment: str, *, newest_first: bool = False
+    ) -> AsyncIterator[list[ListedCall]]:
+        """Every call whose metadata names this deployment, by its start, a page at a time."""
         ...
 
     async def stop_call(self, retell_call_id: str) -> None:

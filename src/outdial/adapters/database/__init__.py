@@ -9,6 +9,7 @@ from outdial.adapters.database.engine import Clock, Database, open_database
 from outdial.adapters.database.inbox import LedgerInbox
 from outdial.adapters.database.intake import LedgerIntake
 from outdial.adapters.database.keys import LedgerKeys
+from outdial.adapters.database.reconciliation import LedgerReconciliation
 from outdial.adapters.database.schema import pending, upgrade
 from outdial.adapters.database.warehouse_outbox import LedgerWarehouseOutbox
 from outdial.adapters.database.workspace import Limits
@@ -29,9 +30,17 @@ class Ledger:
     due_calls: LedgerDueCalls
     activity: LedgerActivityOutbox
     warehouse: LedgerWarehouseOutbox
+    reconciliation: LedgerReconciliation
 
     @classmethod
-    def open(cls, url: str, rules: DialingRules, *, republish_ms: int = 600_000) -> "Ledger":
+    def open(
+        cls,
+        url: str,
+        rules: DialingRules,
+        *,
+        republish_ms: int = 600_000,
+        reconcile_ms: int = 900_000,
+    ) -> "Ledger":
         """Open by URL; connects at the first use. Raises `ConfigurationError` for a bad URL."""
         database = open_database(url)
         clock = Clock()
@@ -45,6 +54,7 @@ class Ledger:
             due_calls=LedgerDueCalls(database, clock, republish_ms),
             activity=LedgerActivityOutbox(database, clock),
             warehouse=LedgerWarehouseOutbox(database),
+            reconciliation=LedgerReconciliation(database, clock, reconcile_ms),
         )
 
     async def upgrade(self) -> list[str]:

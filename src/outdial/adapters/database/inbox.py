@@ -36,6 +36,8 @@ from outdial.ports.inbox import Disposition, Incoming, StoredEvent, Taken
 _PAGE = 200
 #: Transcripts compress well even at the lowest level, which costs the least.
 _LEVEL = 1
+#: Timestamps of events that were learned by asking, with and without an analysis; and of none.
+_ASKED, _CONCLUDED, _NONE = -1, -2, -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,22 @@ class _Event:
     parsed: ProviderEvent
 
     @property
+    def timestamp(self) -> int:
+        """When Retell sent it; what was learned by asking counts as older than any webhook."""
+        if self.incoming.source == "webhook":
+            return self.parsed.event_timestamp
+        return _ASKED if self.parsed.analysed else _CONCLUDED
+
+    @property
     def rank(self) -> tuple[int, str]:
         """Of two analyses of one attempt the greater wins."""
-        return self.parsed.event_timestamp, self.incoming.sha256
+        return self.timestamp, self.incoming.sha256
+
+    @property
+    def concludes(self) -> bool:
+        """An end without an analysis, which Retell has never told."""
+        unheard = self.incoming.source == "asked" and not self.parsed.analysed
+        return unheard and self.parsed.details is not None
 
 
 class LedgerInbox:
@@ -62,10 +77,10 @@ class LedgerInbox:
 
     async def take(self, events: Sequence[Incoming]) -> list[Taken]:
         """See the port."""
-        read = [_read(incoming) for incoming in events]
+        read = [read_event(incoming) for incoming in events]
 
         def work(connection: Connection) -> list[Taken]:
-            return _take(connection, self._clock, read)
+            return take_events(connection, self._clock, read)
 
         return await self._database.transact(work)
 
@@ -152,7 +167,8 @@ def _inbox_id(retell_call_id: str, event: str, sha256: str) -> str:
     return hashlib.sha256(f"{retell_call_id}\n{event}\n{sha256}".encode()).hexdigest()[:32]
 
 
-def _read(incoming: Incoming) -> _Event:
+def read_event(incoming: Incoming) -> _Event:
+    """Read a webhook's body. Raises `Poison` where it is none."""
     payload: dict[str, Any] | None
     try:
         payload = orjson.loads(incoming.body)
@@ -172,10 +188,11 @@ def _stored(row: Any) -> _Event:  # noqa: ANN401
         received_at=row["received_at"],
         source=row["source"],
     )
-    return _read(incoming)
+    return read_event(incoming)
 
 
-def _take(connection: Connection, clock: Clock, events: Sequence[_Event]) -> list[Taken]:
+def take_events(connection: Connection, clock: Clock, events: Sequence[_Event]) -> list[Taken]:
+    """One transaction's work; see `ports.inbox.Inbox.take`."""
     taking = _Taking(connection, clock, events)
     fresh = taking.insert()
     results = []
@@ -235,7 +252,7 @@ class _Taking:
             "retell_call_id": event.parsed.retell_call_id,
             "event": event.parsed.event,
             "sha256": event.incoming.sha256,
-            "event_timestamp": event.parsed.event_timestamp,
+            "event_timestamp": event.timestamp,
             "body": zlib.compress(event.incoming.body, _LEVEL),
             "source": event.incoming.source,
             "received_at": event.incoming.received_at,
@@ -260,7 +277,8 @@ class _Taking:
         if isinstance(parsed.heard, HeardEnded | HeardAnalyzed) and attempt.state["line_open"]:
             attempt.set(line_open=False)
         was_lost = attempt.status is AttemptStatus.LOST
-        self._keep_details(attempt, event)
+        was_provisional = attempt.state["provisional"]
+        kept = self._keep_details(attempt, event)
         details = parsed.details
         verdict = self._batch.decide(
             attempt,
@@ -271,25 +289,35 @@ class _Taking:
         )
         if verdict.status is AttemptStatus.FAILED and verdict.call is CallStatus.QUEUED:
             defer(self._batch, attempt)
-        if was_lost and verdict.status is not AttemptStatus.LOST:
-            attempt.set(provisional=False)
+        if kept and not event.concludes:
+            attempt.set(provisional=False, silent_since=None)
+        elif kept and not was_provisional:
+            # Its analysis may still come; for a while it is asked for.
+            attempt.set(provisional=True, silent_since=self._batch.now)
+        if was_lost and verdict.call is not None:
+            attempt.set(message=None)
+            attempt.call.set(reason=None, message=None)
         return Taken(
             Disposition.APPLIED, attempt.call.id, verdict.alarm.value if verdict.alarm else None
         )
 
-    def _keep_details(self, attempt: LockedAttempt, event: _Event) -> None:
+    def _keep_details(self, attempt: LockedAttempt, event: _Event) -> bool:
+        """Whether it is the analysis in force now."""
         details = event.parsed.details
         if details is None:
-            return
+            return False
         state = attempt.state
-        in_force = (state["analysis_timestamp"] or 0, state["analysis_sha256"] or "")
+        in_force = (_NONE, "")
+        if state["analysis_timestamp"] is not None:
+            in_force = (state["analysis_timestamp"], state["analysis_sha256"])
         if event.rank < in_force:
-            return
+            return False
         timestamp, sha256 = event.rank
         attempt.set(analysis_timestamp=timestamp, analysis_sha256=sha256)
         if details.ended_at is not None:
             attempt.set(ended_at=details.ended_at)
         attempt.details = details
+        return True
 
     def flush(self) -> None:
         """Write what was decided."""

@@ -70,6 +70,8 @@ _ATTEMPT_STATE = (
     "lease_until",
     "doubted",
     "doubts",
+    "unknown_since",
+    "absent_at",
     "retell_call_id",
     "line_open",
     "told_initiated",
@@ -307,7 +309,7 @@ class Batch:
         if verdict.status in LIVE:
             if isinstance(event, _NEWS):
                 attempt.set(silent_since=self.now)
-        elif attempt.state["silent_since"] is not None:
+        elif attempt.state["silent_since"] is not None and not attempt.state["provisional"]:
             attempt.set(silent_since=None)
         if verdict.call is not None and verdict.call is not call.status:
             call.set(status=verdict.call.value)
@@ -323,7 +325,7 @@ class Batch:
                 message=message,
             )
         if verdict.alarm is not None:
-            self._raise(attempt, verdict.alarm, retell_call_id)
+            self.alarm(attempt, verdict.alarm, retell_call_id)
         return verdict
 
     def apply_to_call(
@@ -335,18 +337,11 @@ class Batch:
         for kind in verdict.tell:
             self._tell(call, None, kind, at=self.now, reason=verdict.reason, message=message)
 
-    def _raise(self, attempt: LockedAttempt, kind: Alarm, retell_call_id: str | None) -> None:
+    def alarm(self, attempt: LockedAttempt, kind: Alarm, retell_call_id: str | None) -> None:
+        """Raise it; by default about the attempt's own call."""
         about = retell_call_id or attempt.state["retell_call_id"]
-        # Derived, so that hearing of it again is the same alarm.
-        alarm_id = str(uuid.uuid5(_ALARMS, f"{kind}/{attempt.id}/{about}"))
-        self._alarms[alarm_id] = {
-            "id": alarm_id,
-            "kind": kind.value,
-            "call_id": attempt.call.id,
-            "attempt_id": attempt.id,
-            "retell_call_id": about,
-            "raised_at": self.now,
-        }
+        row = alarm_row(kind, attempt.call.id, attempt.id, about, self.now)
+        self._alarms[row["id"]] = row
 
     def flush(
         self, connection: Connection, *also: tuple[Kind, Sequence[Mapping[str, Any]]]
@@ -460,6 +455,21 @@ class Batch:
                 "loaded": False,
             }
         )
+
+
+def alarm_row(
+    kind: Alarm, call_id: str, attempt_id: str, retell_call_id: str | None, now: int
+) -> dict[str, Any]:
+    """A row of `alarms`; its id is derived, so that hearing of it again is the same alarm."""
+    about = f"{kind}/{attempt_id}/{retell_call_id}"
+    return {
+        "id": str(uuid.uuid5(_ALARMS, about)),
+        "kind": kind.value,
+        "call_id": call_id,
+        "attempt_id": attempt_id,
+        "retell_call_id": retell_call_id,
+        "raised_at": now,
+    }
 
 
 _ATTEMPT_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:outdial:attempt")

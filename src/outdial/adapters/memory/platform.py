@@ -88,13 +88,17 @@ class MemoryPlatform:
         call = self.calls.get(retell_call_id)
         return None if call is None else dict(call)
 
-    async def calls_of(self, deployment: str) -> AsyncIterator[list[ListedCall]]:
+    async def calls_of(
+        self, deployment: str, *, newest_first: bool = False
+    ) -> AsyncIterator[list[ListedCall]]:
         """See the port."""
         self._reach()
-        for call_id, call in list(self.calls.items()):
+        calls = list(self.calls.items())
+        for call_id, call in reversed(calls) if newest_first else calls:
             metadata = call.get("metadata") or {}
             if metadata.get(DEPLOYMENT_KEY) == deployment:
-                yield [ListedCall(call_id, metadata.get(CALL_KEY), metadata.get(ATTEMPT_KEY))]
+                ids = (metadata.get(CALL_KEY), metadata.get(ATTEMPT_KEY))
+                yield [ListedCall(call_id, *ids, call.get("start_timestamp"))]
 
     async def stop_call(self, retell_call_id: str) -> None:
         """See the port."""
