@@ -14,6 +14,7 @@ from outdial.ports.sink import ActivitySink
 
 if TYPE_CHECKING:
     from outdial.adapters.database import Ledger
+    from outdial.adapters.database.audit import LedgerAudit
     from outdial.adapters.duckdb import DuckDBWarehouse
     from outdial.adapters.retell import RetellPlatform
     from outdial.adapters.sqlite_queue import QueueFile
@@ -53,6 +54,13 @@ class Parts:
         )
         self._closing.push_async_callback(ledger.close)
         return ledger
+
+    @cached_property
+    def audit(self) -> "LedgerAudit":
+        """The operational database, to be judged."""
+        from outdial.adapters.database.audit import LedgerAudit  # noqa: PLC0415
+
+        return LedgerAudit(self.ledger.database, self.ledger.clock)
 
     @cached_property
     def call_queue(self) -> Queue:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from outdial.cli import (
+    audit,
     calls,
     db,
     demo,
@@ -37,6 +38,7 @@ ORDER = (
     "resume",
     "events",
     "dlq",
+    "audit",
     "keys",
     "db",
     "warehouse",
@@ -62,6 +64,7 @@ def build() -> typer.core.TyperGroup:
         "import": importing.import_,
         "pause": pausing.pause,
         "resume": pausing.resume,
+        "audit": audit.audit,
         "doctor": doctor.doctor,
     }
     for name, function in single.items():

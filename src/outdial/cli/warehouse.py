@@ -3,9 +3,9 @@
 DuckDB lets one process own its file: while `up` (or `serve web-api`) runs, that one is asked.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -111,9 +111,12 @@ async def _rebuild_there(settings: "Settings", url: str, told: "Progress") -> in
 
 @asynccontextmanager
 async def answering(
-    settings: "Settings", method: str, url: str
+    settings: "Settings", method: str, url: str, body: Mapping[str, Any] | None = None
 ) -> "AsyncIterator[aiohttp.ClientResponse]":
-    """A request to the web API under the command line's key; refusals are `OutdialError`."""
+    """A request to the web API under the command line's key; refusals are `OutdialError`.
+
+    `body` is sent as JSON.
+    """
     import aiohttp  # noqa: PLC0415
 
     key = session.key(settings)
@@ -122,7 +125,7 @@ async def answering(
     try:
         async with (
             aiohttp.ClientSession(headers=headers, timeout=timeout) as http,
-            http.request(method, url) as response,
+            http.request(method, url, json=body) as response,
         ):
             if response.status >= 400:
                 problem = await response.json(content_type=None)

@@ -16,6 +16,7 @@ from outdial.http_common.problems import install
 from outdial.http_common.request_metrics import NO_TELEMETRY
 from outdial.ports.keys import Keys
 from outdial.ports.warehouse import Warehouse
+from outdial.web_api.digest_routes import digest_routes
 from outdial.web_api.record_routes import record_routes
 from outdial.web_api.report_routes import report_routes
 from outdial.web_api.table_routes import table_routes
@@ -55,6 +56,7 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
     app.include_router(report_routes(warehouse, browsers))
     app.include_router(record_routes(warehouse, browsers))
     app.include_router(warehouse_routes(warehouse, authentication, loader))
+    app.include_router(digest_routes(warehouse, authentication))
     app.router.routes.extend(operations_routes({"warehouse": warehouse.as_of, **(checks or {})}))
     add_documents(app)
     app.router.routes.extend(Pages(warehouse, browsers, Assets(home / "cache"), tokens).routes())

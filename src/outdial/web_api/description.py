@@ -8,11 +8,14 @@ from outdial.http_common.openapi import answer, json_content, problems
 
 _TEXT = {"type": "string"}
 _MEANINGS = {
+    400: "The body is not what is asked for.",
     401: "No API key, or one that is unknown or revoked.",
     403: "The API key lacks the scope.",
     404: "There is no such call for this tenant.",
     406: "None of the media types that are accepted can be had.",
     409: "The loader runs in another process.",
+    413: "The body is over 1 MB.",
+    415: "The body is not JSON.",
     422: "The question is not valid; every wrong parameter is named, also one that is given twice.",
     500: "An unexpected error.",
     503: "The warehouse does not answer.",
