@@ -11,7 +11,7 @@ import uuid_utils
 from sqlalchemy import Connection, text
 
 from outdial.adapters.database import DialingRules, Ledger, Limits
-from outdial.core.submission import Placed, Submission
+from outdial.core.submission import Absent, Placed, Submission
 from outdial.ports.dialing import Answer, Claim, Recorded
 from outdial.ports.inbox import Incoming, Taken
 from outdial.ports.intake import Accepted, CallRecord, NewCall
@@ -61,9 +61,11 @@ class World:
         assert isinstance(claim, Claim), claim
         return claim
 
-    async def answer(self, claim: Claim, submission: Submission) -> Recorded:
-        """Retell answered its submission."""
-        told = Answer(claim.call_id, claim.attempt_id, claim.lease_token, submission)
+    async def answer(
+        self, claim: Claim, submission: Submission | Absent, *, submitted: bool = True
+    ) -> Recorded:
+        """Retell answered its submission, or the look-up before it."""
+        told = Answer(claim.call_id, claim.attempt_id, claim.lease_token, submission, submitted)
         [recorded] = await self.ledger.dialing.record([told])
         return recorded
 

@@ -58,6 +58,13 @@ DRIFT = Counter(
 ALARMS = Counter("outdial_alarms_total", "What must never happen, and did.", ["alarm"])
 QUEUE_MESSAGES = Gauge("outdial_queue_messages", "Messages in a queue.", ["queue", "state"])
 PERMITS_FREE = Gauge("outdial_permits_free", "Calls that may be dialed at once.")
+DIALING_STOPPED = Gauge(
+    "outdial_dialing_stopped", "1 while nothing is dialed (or one call, as a probe).", ["cause"]
+)
+UNKNOWN = Gauge("outdial_attempts_unknown", "Submissions whose fate is not known.")
+UNKNOWN_SECONDS = Gauge(
+    "outdial_attempts_unknown_oldest_seconds", "For how long the oldest of them is not known."
+)
 LOOP_LAG = Gauge("outdial_loop_lag_seconds", "How late the event loop woke up, last looked at.")
 REQUESTS = Histogram(
     "outdial_http_request_seconds",

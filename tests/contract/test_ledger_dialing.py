@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from outdial.adapters.database import DialingRules, Limits
+from outdial.core.circuit import OUTAGE_RUN
 from outdial.core.submission import Placed, Refused, Suspended, Throttled, Unanswered
 from outdial.ports.dialing import Answer, Claim, NotClaimed
 from tests.ledger_world import RULES, World, open_world, retell_id
@@ -100,8 +101,12 @@ async def test_a_suspended_workspace_dials_nothing(world: World) -> None:
     [held] = await world.ledger.dialing.claim([second])
     assert isinstance(held, NotClaimed)
     assert await world.ledger.due_calls.lease_due(10) == []
-    await world.ledger.dialing.close_circuit()
-    await world.claim(second)
+    world.ledger.clock.ahead += 5_000
+    assert await world.ledger.dialing.reached() == "half_open"
+    probe = await world.claim(second)
+    assert (await world.ledger.dialing.permits()).free == 0
+    await world.answer(probe, Placed(retell_id(probe)))
+    assert (await world.ledger.dialing.permits()).free > 1
 
 
 async def test_a_dead_worker_is_succeeded_when_its_lease_is_over(world: World) -> None:
@@ -185,14 +190,65 @@ async def test_a_second_call_of_an_attempt_is_an_alarm(world: World) -> None:
     assert await world.told(call_id) == ["initiated"]
 
 
-async def test_an_unpaid_workspace_is_tried_again_after_a_while(world: World) -> None:
-    """A key that works proves no payment: five minutes pass before anything is dialed again."""
-    call_id = await world.accept()
-    await world.answer(await world.claim(call_id), Suspended(402, "no balance"))
-    assert not await world.ledger.dialing.close_circuit()
-    world.ledger.clock.ahead += 300_001
-    assert await world.ledger.dialing.close_circuit()
-    assert (await world.ledger.dialing.permits()).stopped is None
+async def test_an_unpaid_workspace_lets_one_call_through(world: World) -> None:
+    """A key that works proves no payment: one call finds out, the others wait unharmed."""
+    dialing = world.ledger.dialing
+    ids = [await world.accept() for _ in range(4)]
+    await world.answer(await world.claim(ids[0]), Suspended(402, "no balance"))
+    assert await dialing.reached() == "open"
+    world.ledger.clock.ahead += 11_000
+    assert await dialing.reached() == "half_open"
+    assert (await dialing.permits()).free == 1
+    probe, *held = await dialing.claim(ids)
+    assert isinstance(probe, Claim)
+    assert {type(one) for one in held} == {NotClaimed}
+    await world.answer(probe, Suspended(402, "no balance"))
+    assert await dialing.reached() == "open"
+    assert [len((await world.call(one)).attempts) for one in ids] == [2, 0, 0, 0]
+    world.ledger.clock.ahead += 20_000
+    assert await dialing.reached() == "half_open"
+    [paid] = await dialing.claim([ids[1]])
+    assert isinstance(paid, Claim)
+    await world.answer(paid, Placed(retell_id(paid)))
+    assert (await dialing.permits()).free > 1
+    assert all(isinstance(one, Claim) for one in await dialing.claim(ids[2:]))
+
+
+async def test_a_probe_whose_worker_died_holds_up_nobody(world: World) -> None:
+    """When its lease is over, another call is the probe; its late answer says nothing."""
+    dialing = world.ledger.dialing
+    first, second = await world.accept(), await world.accept()
+    await world.answer(await world.claim(first), Suspended(402, "no balance"))
+    world.ledger.clock.ahead += 11_000
+    await dialing.reached()
+    dead = await world.claim(first)
+    [held] = await dialing.claim([second])
+    assert isinstance(held, NotClaimed)
+    world.ledger.clock.ahead += 60_000
+    heir = await world.claim(second)
+    await world.answer(dead, Unanswered("reset"))
+    await world.answer(heir, Placed(retell_id(heir)))
+    assert (await dialing.status()).circuit == "closed"
+
+
+async def test_a_run_without_answers_stops_dialing(world: World) -> None:
+    """Those submissions are unknown, and not looked up until the platform is there again."""
+    dialing = world.ledger.dialing
+    ids = [await world.accept() for _ in range(OUTAGE_RUN)]
+    for call_id in ids:
+        await world.answer(await world.claim(call_id), Unanswered("HTTP 503: away"))
+    status = await dialing.status()
+    assert (status.circuit, status.trouble, status.unknown) == ("open", "outage", OUTAGE_RUN)
+    world.ledger.clock.ahead += 5_000
+    assert await dialing.take_over(100) == []
+    assert await dialing.reached() == "half_open"
+    doubtful = await dialing.take_over(100)
+    assert {claim.call_id for claim in doubtful} == set(ids)
+    allowed = [await dialing.may_submit_again(claim) for claim in doubtful]
+    assert allowed == [True] + [False] * (OUTAGE_RUN - 1)
+    await world.answer(doubtful[0], Placed(retell_id(doubtful[0])))
+    assert (await dialing.status()).circuit == "closed"
+    assert await dialing.may_submit_again(doubtful[1])
 
 
 async def test_a_take_over_takes_its_share_of_the_rate(database_url: str) -> None:
@@ -207,6 +263,24 @@ async def test_a_take_over_takes_its_share_of_the_rate(database_url: str) -> Non
         [late] = await dialing.claim([other])
         assert late == NotClaimed(other, "dial rate", retry_ms=1000)
         assert await dialing.may_submit_again(heir)
+
+
+async def test_a_take_over_may_borrow_from_the_next_second(database_url: str) -> None:
+    """Calls that take each token as it comes keep no doubtful one waiting; the rate holds."""
+    rules = DialingRules(Limits(rate=1, lines=100), 60_000, 3_000_000, "+14155550100")
+    async with open_world(database_url, rules) as world:
+        dialing = world.ledger.dialing
+        doubtful, other, third = [await world.accept() for _ in range(3)]
+        await world.answer(await world.claim(doubtful), Unanswered("time-out"))
+        world.ledger.clock.ahead += 60_000
+        await world.claim(other)
+        world.ledger.clock.ahead += 100
+        await world.claim(doubtful)
+        world.ledger.clock.ahead += 1_000
+        [late] = await dialing.claim([third])
+        assert isinstance(late, NotClaimed)
+        world.ledger.clock.ahead += 1_000
+        await world.claim(third)
 
 
 async def test_lines_limit_claims(database_url: str) -> None:

@@ -80,6 +80,7 @@ class Shop:
     world: World
     queue: MemoryQueue = field(default_factory=lambda: MemoryQueue("calls"))
     platform: MemoryPlatform = field(default_factory=lambda: MemoryPlatform(limit=1000))
+    stages: list[CallProcessor] = field(default_factory=list)
 
     async def hint(self, *call_ids: str) -> None:
         """These calls may be due."""
@@ -102,19 +103,22 @@ class Shop:
             dialing or self.world.ledger.dialing, self.platform, self.queue, TIMES, clock
         )
         running = asyncio.create_task(stage.run())
+        self.stages.append(stage)
         try:
             yield stage
         finally:
+            self.stages.remove(stage)
             await stage.stop(grace)
             await running
 
     async def settled(self) -> None:
-        """Return once nothing waits in the queue, or fail after a while."""
+        """Return once nothing waits in the queue or is in hand, or fail after a while."""
         await until(self._empty)
 
     async def _empty(self) -> bool:
         depth = await self.queue.depth()
-        return not depth.visible + depth.in_flight + depth.delayed
+        waiting = depth.visible + depth.in_flight + depth.delayed
+        return not waiting + sum(stage.in_hand for stage in self.stages)
 
 
 async def until(holds: Callable[[], Any]) -> None:
@@ -222,13 +226,17 @@ async def test_a_refused_key_stops_dialing_until_it_works_again(shop: Shop) -> N
             await stage.ready()
         await shop.hint(second)
         assert (await dialing.permits()).free == 0
-        await Gauge(dialing, shop.platform).measure()
-        await shop.settled()
         shop.world.ledger.clock.ahead += 11_000
+        await Gauge(dialing, shop.platform).measure()
         await shop.publish()
-        await shop.settled()
+        await until(lambda: _dialed(shop, 2))
     assert len(shop.platform.dials) == 2
     assert await statuses(shop, [first, second]) == ["in_progress"] * 2
+
+
+async def _dialed(shop: Shop, count: int) -> bool:
+    await shop.publish()
+    return len(shop.platform.dials) >= count
 
 
 async def _measured(shop: Shop) -> bool:
@@ -512,9 +520,14 @@ async def test_several_calls_of_one_attempt_are_an_alarm(shop: Shop) -> None:
     await shop.hint(call_id)
     async with shop.open():
         await shop.settled()
+        await until(lambda: _ended(shop))
     assert shop.platform.stopped == ["call_b"]
     assert await world.alarms() == [("duplicate_dial", "call_b")]
     assert await world.told(call_id) == ["initiated"]
+
+
+async def _ended(shop: Shop) -> bool:
+    return bool(shop.platform.stopped)
 
 
 async def test_a_second_call_that_can_not_be_stopped_is_still_recorded(shop: Shop) -> None:

@@ -92,7 +92,7 @@ class Life:
         elif name == "lease over":
             # Beyond a lease, a deferral and the longest pause between two look-ups.
             world.ledger.clock.ahead += 601_000
-            await world.ledger.dialing.close_circuit()
+            await world.ledger.dialing.reached()
         elif self.claims:
             await self._of_attempt(name, self.claims[-1])
 

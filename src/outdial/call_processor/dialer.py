@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from outdial.core.submission import Placed, Submission, Throttled, Unanswered
+from outdial.core.submission import Absent, Placed, Submission, Throttled, Unanswered
 from outdial.errors import Unavailable
 from outdial.ports.dialing import Answer, Claim, Dialing
 from outdial.ports.platform import VoicePlatform
@@ -40,38 +40,47 @@ class Dialer:
         Several answers only where Retell has several calls of one attempt.
         """
         if claim.look_up_first:
-            submissions = await self._look_up(claim)
+            answers = await self._look_up(claim)
         elif self._too_late(claim, claimed_at):
             # Certainly not submitted: nothing is known to be doubtful.
-            submissions = [Throttled("the worker was too slow to submit within its lease")]
+            late = Throttled("the worker was too slow to submit within its lease")
+            answers = [_unasked(claim, late)]
         else:
-            submissions = [await self._platform.submit(claim.body, self._times.timeout)]
-        for submission in submissions:
-            DIALS.labels(result=type(submission).__name__.lower()).inc()
-        return [
-            Answer(claim.call_id, claim.attempt_id, claim.lease_token, submission)
-            for submission in submissions
-        ]
+            answers = [await self._submit(claim)]
+        for answer in answers:
+            DIALS.labels(result=type(answer.submission).__name__.lower()).inc()
+        return answers
 
     def _too_late(self, claim: Claim, since: float) -> bool:
         used = self._clock() - since
         return used > self._times.lease / 2 or used * 1000 > claim.submit_ms
 
-    async def _look_up(self, claim: Claim) -> list[Submission]:
+    async def _submit(self, claim: Claim) -> Answer:
+        submission = await self._platform.submit(claim.body, self._times.timeout)
+        return Answer(claim.call_id, claim.attempt_id, claim.lease_token, submission)
+
+    async def _look_up(self, claim: Claim) -> list[Answer]:
         """An earlier owner may have dialed: ask for the attempt before dialing it again."""
         try:
             found = await self._platform.find_attempt(claim.attempt_id)
         except Unavailable as error:
-            return [Unanswered(f"could not be looked up: {error}")]
+            return [_unasked(claim, Unanswered(f"could not be looked up: {error}"))]
         if found:
-            return [Placed(retell_call_id) for retell_call_id in found]
+            return [_unasked(claim, Placed(retell_call_id)) for retell_call_id in found]
         if claim.submit_ms <= 0:
-            return [Unanswered("not found at Retell, and the time to submit it again is over")]
+            return [_unasked(claim, Absent("not found at Retell, and too late to submit it again"))]
         asked_at = self._clock()
         try:
             allowed = await self._dialing.may_submit_again(claim)
         except Unavailable as error:
-            return [Unanswered(f"not found at Retell, and not submitted again: {error}")]
+            doubt = f"not found at Retell, and not submitted again: {error}"
+            return [_unasked(claim, Unanswered(doubt))]
         if not allowed or self._too_late(claim, asked_at):
-            return [Unanswered("not found at Retell; waits to be submitted again")]
-        return [await self._platform.submit(claim.body, self._times.timeout)]
+            doubt = "not found at Retell; waits to be submitted again"
+            return [_unasked(claim, Unanswered(doubt))]
+        return [await self._submit(claim)]
+
+
+def _unasked(claim: Claim, submission: Submission | Absent) -> Answer:
+    """What is known without having asked for a dial."""
+    return Answer(claim.call_id, claim.attempt_id, claim.lease_token, submission, submitted=False)

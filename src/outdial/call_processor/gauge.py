@@ -1,10 +1,11 @@
-"""How many lines Retell says are in use, every ten seconds; and whether its circuit may close."""
+"""How many lines Retell says are in use, every ten seconds; and whether it can be reached again."""
 
 import asyncio
 import random
 
 import structlog
 
+from outdial.core.circuit import CircuitState
 from outdial.core.retry import Backoff
 from outdial.errors import Unavailable
 from outdial.ports.dialing import Dialing
@@ -12,7 +13,9 @@ from outdial.ports.platform import VoicePlatform
 
 #: DESIGN: "corrected by get-concurrency every 10 s".
 INTERVAL = 10.0
-_BACKOFF = Backoff(base=INTERVAL, ceiling=120.0)
+#: And while dialing is stopped, or Retell does not answer, with a back-off on top for the latter.
+PROBING = 2.0
+_BACKOFF = Backoff(base=1.0, ceiling=30.0)
 
 log = structlog.get_logger(__name__)
 
@@ -29,27 +32,27 @@ class Gauge:
         self._interval = interval
 
     async def run(self) -> None:
-        """Measure until cancelled. An answer proves that the workspace's key works again."""
+        """Measure until cancelled."""
         failures = 0
         while True:
+            pause = min(self._interval, PROBING)
             try:
-                await self.measure()
+                state = await self.measure()
             except Unavailable as error:
                 failures += 1
                 log.warning("concurrency not measured", cause=str(error))
+                pause += _BACKOFF.delay(failures, random.random())  # noqa: S311
             else:
                 failures = 0
-            late = _BACKOFF.delay(failures, random.random()) if failures else 0.0  # noqa: S311
-            await asyncio.sleep(self._interval + late)
+                if state is CircuitState.CLOSED:
+                    pause = self._interval
+            await asyncio.sleep(pause)
 
-    async def measure(self) -> None:
-        """Ask once, and tell the ledger."""
+    async def measure(self) -> CircuitState:
+        """Ask once, and tell the ledger: an answer proves the key, and that Retell is there."""
         asked_at = await self._dialing.now()
         lines = await self._platform.concurrency()
         await self._dialing.measured(
             lines.current, lines.limit, lines.reserved_inbound, asked_at=asked_at
         )
-        permits = await self._dialing.permits()
-        circuit = permits.stopped is not None and permits.stopped.startswith("circuit")
-        if circuit and await self._dialing.close_circuit():
-            log.info("circuit closed")
+        return await self._dialing.reached()

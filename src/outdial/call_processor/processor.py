@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from outdial.call_processor.dialer import Dialer, DialTimes
+from outdial.call_processor.doubts import Doubts
 from outdial.call_processor.gauge import Gauge
 from outdial.call_processor.recorder import Recorder
+from outdial.call_processor.watch import Watch, dialing
 from outdial.consumer import Consumer, Retry, Verdict
 from outdial.core.messages import MalformedMessageError, decode_call_hint
 from outdial.errors import Poison, Unavailable
@@ -32,21 +34,21 @@ class CallProcessor:
 
     def __init__(
         self,
-        dialing: Dialing,
+        ledger: Dialing,
         platform: VoicePlatform,
         queue: Queue,
         times: DialTimes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` in seconds, monotonic: this worker's own."""
-        self._dialing = dialing
+        self._dialing = ledger
         self._clock = clock
-        self._recorder = Recorder(dialing, platform)
-        self._dialer = Dialer(dialing, platform, times, clock)
-        self._gauge = Gauge(dialing, platform)
+        self._recorder = Recorder(ledger)
+        self._dialer = Dialer(ledger, platform, times, clock)
+        self._doubts = Doubts(ledger, platform, self._settle)
+        self._others = (Gauge(ledger, platform), self._doubts, Watch(ledger))
         #: Hints received and not yet claimed: each may take a permit that still looks free.
         self._received = 0
-        self._stopped_because: str | None = None
         self.consumer = Consumer(
             queue,
             self._handle,
@@ -58,29 +60,32 @@ class CallProcessor:
             probe=self._probe,
         )
 
+    @property
+    def in_hand(self) -> int:
+        """Hints and doubts it is at work on."""
+        return self.consumer.in_hand + self._doubts.in_hand
+
     async def run(self) -> None:
         """Dial until `stop`."""
         async with asyncio.TaskGroup() as tasks:
             recording = tasks.create_task(self._recorder.run())
-            gauging = tasks.create_task(self._gauge.run())
+            others = [tasks.create_task(work.run()) for work in self._others]
             try:
                 await self.consumer.run()
             finally:
-                gauging.cancel()
-                recording.cancel()
+                for task in (*others, recording):
+                    task.cancel()
 
     async def stop(self, grace: float = 10.0) -> None:
         """Take no more hints; what is being submitted gets `grace` seconds for its answer."""
         await self.consumer.stop(grace)
 
-    async def ready(self) -> None:
-        """Raise where no call can be dialed now, saying why."""
+    async def ready(self) -> str | None:
+        """Raise where no call can be dialed now, saying why; else what a person should know."""
         state = self.consumer.state
         if state.name in {"waiting", "halted"}:
             raise Unavailable("call processor", f"{state.name}: {state.detail}")
-        permits = await self._dialing.permits()
-        if permits.stopped is not None and permits.stopped.startswith("circuit"):
-            raise Unavailable("Retell workspace", permits.stopped)
+        return dialing(await self._dialing.status())
 
     async def _probe(self) -> None:
         await self._dialing.permits()
@@ -88,12 +93,10 @@ class CallProcessor:
     async def _limit(self) -> int:
         permits = await self._dialing.permits()
         PERMITS_FREE.set(permits.free)
-        if permits.stopped != self._stopped_because:
-            self._stopped_because = permits.stopped
-            log.warning("dialing", stopped=permits.stopped)
         free = permits.free - self._received
-        if free < 1 and permits.stopped is None:
-            # The next token comes by the clock; asking the database every moment finds none.
+        if free < 1:
+            # The next permit comes by the clock, or by somebody who lets dialing go on; asking
+            # the database every moment finds none.
             await asyncio.sleep(min(permits.wait_ms, 1000) / 1000)
         return max(0, free)
 
@@ -126,6 +129,10 @@ class CallProcessor:
                 verdicts[answer.call_id] = None
         await asyncio.gather(*(self._carry_out(claim, asked_at) for claim in claims))
         return verdicts
+
+    async def _settle(self, claim: Claim) -> None:
+        """What another owner left: its time counts from here, for it is looked up first."""
+        await self._carry_out(claim, self._clock())
 
     async def _carry_out(self, claim: Claim, claimed_at: float) -> None:
         try:

@@ -64,7 +64,7 @@ class BatchAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """Something that happened to a call: `accepted`, or an activity type."""
+    """Something that happened to a call: `accepted`, an activity type, a doubt, an alarm."""
 
     at: datetime
     kind: str
@@ -74,7 +74,10 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One submission to Retell. Durations in ms, money in US dollars."""
+    """One submission to Retell. Durations in ms, money in US dollars.
+
+    `unknown_since`: no answer came, and whether it was dialed was not known from then on.
+    """
 
     id: str
     number: int
@@ -93,6 +96,9 @@ class Attempt:
     custom_analysis_data: dict[str, Any] | None
     cost_usd: float | None
     recording_url: str | None
+    unknown_since: datetime | None = None
+    next_look_up_at: datetime | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +182,8 @@ _TIMES = frozenset(
         "submitted_at",
         "started_at",
         "ended_at",
+        "unknown_since",
+        "next_look_up_at",
     }
 )
 

@@ -94,6 +94,8 @@ class Alarm(StrEnum):
     DUPLICATE_DIAL = "duplicate_dial"
     RANG_AFTER_PROOF = "rang_after_proof"
     FOUND_AFTER_LOST = "found_after_lost"
+    UNKNOWN_CALL = "unknown_call"
+    SHARED_CALL_ID = "shared_call_id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
         "submitted_at": _time(attempt.submitted_at),
         "started_at": _time(attempt.started_at),
         "ended_at": _time(attempt.ended_at),
+        "unknown_since": _time(attempt.unknown_since),
+        "next_look_up_at": _time(attempt.next_look_up_at),
     }
 
 

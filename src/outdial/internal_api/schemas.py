@@ -113,10 +113,21 @@ class Attempt(BaseModel):
     custom_analysis_data: dict[str, Any] | None
     cost_usd: float | None
     recording_url: str | None
+    unknown_since: _Time | None = Field(
+        description="From then on it was not known whether it was dialed: no answer had come."
+    )
+    next_look_up_at: _Time | None = Field(
+        description="While that is not known: when Retell is asked for it again."
+    )
+    message: str | None = Field(description="What was last said of its submission.")
 
 
 class TimelineEntry(BaseModel):
-    """Something that happened: `accepted`, or an activity event."""
+    """Something that happened: `accepted`, or an activity event.
+
+    Or `submission_unknown` (no answer came, so whether it was dialed is not known), `not_found`
+    (looked up when it was too late to submit it again, and absent), `alarm`.
+    """
 
     at: _Time
     kind: str

@@ -3,11 +3,12 @@
 Times in ms. Every method raises `Unavailable("database", …)` when the database does not answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from outdial.core.submission import Submission
+from outdial.core.circuit import CircuitState, Trouble
+from outdial.core.submission import Absent, Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,16 @@ class NotClaimed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a submission (or the look-up before it) came to."""
+    """What a submission (or the look-up before it) came to.
+
+    `submitted`: the platform was asked to dial, so its answer says something of the workspace.
+    """
 
     call_id: str
     attempt_id: str
     lease_token: str
-    submission: Submission
+    submission: Submission | Absent
+    submitted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,36 @@ class Permits:
     free: int
     wait_ms: int
     stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondDial:
+    """A second call of one attempt, which is to be ended."""
+
+    alarm_id: str
+    attempt_id: str
+    retell_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialingStatus:
+    """Whether calls are dialed, and what is not settled.
+
+    `since`: when the circuit opened; `probe_at`: the platform is not probed before. `paused`:
+    everything is. `unknown`: submissions whose fate is not known, the oldest since
+    `unknown_since`. `alarms` of the last day, by kind.
+    """
+
+    at: int
+    circuit: CircuitState
+    trouble: Trouble | None
+    reason: str | None
+    since: int | None
+    probe_at: int | None
+    paused: bool
+    unknown: int
+    unknown_since: int | None
+    alarms: Mapping[str, int]
 
 
 class Dialing(Protocol):
@@ -105,10 +140,28 @@ class Dialing(Protocol):
         """
         ...
 
-    async def close_circuit(self) -> bool:
-        """The workspace's key works again: dialing goes on. False where the circuit stays open.
+    async def take_over(self, limit: int) -> list[Claim]:
+        """Attempts that no worker owns and whose fate is not known, to be looked up.
 
-        After a 402 it stays open for five minutes, since only dialing tells whether the bill was
-        paid.
+        None while the circuit is open for a trouble that makes look-ups worthless.
         """
+        ...
+
+    async def reached(self) -> CircuitState:
+        """The platform answered a cheap read with our key; where the circuit stands after that.
+
+        One that is open may be half-open now, and let one call through.
+        """
+        ...
+
+    async def status(self) -> DialingStatus:
+        """How dialing stands, for whoever looks."""
+        ...
+
+    async def second_dials(self, limit: int) -> list[SecondDial]:
+        """Second calls of an attempt that nobody has ended yet, oldest first."""
+        ...
+
+    async def stopped(self, second: SecondDial) -> None:
+        """The platform took the order to end it."""
         ...

@@ -63,7 +63,12 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt as `GET /v1/calls/{id}` shows it."""
+    """One attempt as `GET /v1/calls/{id}` shows it.
+
+    `unknown_since`: no answer came then, and whether it was dialed was not known from there;
+    `next_look_up_at`: while it is not, Retell is asked again then. `message`: what Retell, or the
+    way to it, said last of its submission.
+    """
 
     id: str
     number: int
@@ -82,11 +87,18 @@ class AttemptRecord:
     custom_analysis_data: dict[str, Any] | None
     cost_usd: float | None
     recording_url: str | None
+    unknown_since: int | None = None
+    next_look_up_at: int | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """Something that happened; `kind` is `accepted` or an activity type; `attempt` its number."""
+    """Something that happened; `attempt` is its number.
+
+    `kind` is `accepted`, an activity type, `submission_unknown` (no answer: whether it was dialed
+    is not known), `not_found` (looked up past the window, and absent), or `alarm`.
+    """
 
     at: int
     kind: str

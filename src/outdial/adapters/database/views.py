@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from outdial.adapters.database.tables import activity_events, attempts, calls
-from outdial.core.call import ActivityType, CallStatus
+from outdial.adapters.database.tables import activity_events, alarms, attempts, calls
+from outdial.core.call import ActivityType, AttemptStatus, CallStatus
 from outdial.ports.intake import AttemptRecord, CallPage, CallRecord, TimelineEntry
 
 _ATTEMPT_FIELDS = tuple(
@@ -31,10 +31,16 @@ def call_record(connection: Connection, tenant: str | None, call_id: str) -> Cal
     if row is None:
         return None
     tries = connection.execute(
-        select(*_ATTEMPT_FIELDS, attempts.c.first_submitted_at, attempts.c.message)
+        select(
+            *_ATTEMPT_FIELDS,
+            attempts.c.first_submitted_at,
+            attempts.c.lease_until,
+            attempts.c.absent_at,
+        )
         .where(attempts.c.call_id == call_id)
         .order_by(attempts.c.number)
-    ).mappings()
+    )
+    rows = tries.mappings().all()
     told = connection.execute(
         select(
             activity_events.c.type,
@@ -45,7 +51,15 @@ def call_record(connection: Connection, tenant: str | None, call_id: str) -> Cal
         .where(activity_events.c.call_id == call_id)
         .order_by(activity_events.c.sequence)
     ).mappings()
-    return _call(row, tuple(_attempt(one) for one in tries), _timeline(row, list(told)))
+    raised = connection.execute(
+        select(alarms.c.raised_at, alarms.c.kind, attempts.c.number)
+        .select_from(alarms.join(attempts, alarms.c.attempt_id == attempts.c.id))
+        .where(alarms.c.call_id == call_id)
+        .order_by(alarms.c.raised_at, alarms.c.id)
+    )
+    timeline = _timeline(row, rows, told.all())
+    timeline += [TimelineEntry(at, "alarm", number, kind) for at, kind, number in raised]
+    return _call(row, tuple(_attempt(one) for one in rows), tuple(timeline))
 
 
 def call_page(
@@ -81,12 +95,23 @@ def _call(
 
 def _attempt(row: RowMapping) -> AttemptRecord:
     values: dict[str, Any] = {column.name: row[column.name] for column in _ATTEMPT_FIELDS}
-    return AttemptRecord(**values, submitted_at=row["first_submitted_at"])
+    unknown = row["status"] == AttemptStatus.UNKNOWN.value
+    return AttemptRecord(
+        **values,
+        submitted_at=row["first_submitted_at"],
+        next_look_up_at=row["lease_until"] if unknown else None,
+    )
 
 
-def _timeline(call: RowMapping, told: list[RowMapping]) -> tuple[TimelineEntry, ...]:
+def _timeline(
+    call: RowMapping, tries: Sequence[RowMapping], told: Sequence[RowMapping]
+) -> list[TimelineEntry]:
+    """What was told, in its order; the doubts about an attempt come before all of its events."""
     entries = [TimelineEntry(call["created_at"], "accepted")]
+    doubts = [doubt for attempt in tries for doubt in _doubts(attempt)]
     for event in told:
+        while doubts and (event["attempt"] is None or (doubts[0].attempt or 0) <= event["attempt"]):
+            entries.append(doubts.pop(0))
         ends = event["type"] == ActivityType.NOT_PLACED
         entries.append(
             TimelineEntry(
@@ -96,7 +121,21 @@ def _timeline(call: RowMapping, told: list[RowMapping]) -> tuple[TimelineEntry, 
                 reason=(call["message"] or call["reason"]) if ends else None,
             )
         )
-    return tuple(entries)
+    return entries + doubts
+
+
+def _doubts(attempt: RowMapping) -> list[TimelineEntry]:
+    number = attempt["number"]
+    entries = []
+    if attempt["unknown_since"] is not None:
+        entries.append(
+            TimelineEntry(
+                attempt["unknown_since"], "submission_unknown", number, attempt["message"]
+            )
+        )
+    if attempt["absent_at"] is not None:
+        entries.append(TimelineEntry(attempt["absent_at"], "not_found", number))
+    return entries
 
 
 def _make_cursor(last_id: str) -> str:

@@ -1,12 +1,13 @@
 """The workspace row: who we are, the dial rate, the circuit, the lines; and the stop buttons."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select, true, update
+from sqlalchemy import Connection, Row, func, select, true, update
 
 from outdial.adapters.database.engine import Clock
 from outdial.adapters.database.tables import LINE_OPEN, attempts, pauses, workspace
+from outdial.core.circuit import Circuit, CircuitState, Trouble
 
 #: Separates tenant and campaign in a lane; in neither of them allowed.
 SEPARATOR = "\x1f"
@@ -40,7 +41,7 @@ class Workspace:
     now: int
     tokens: float
     tokens_at: int
-    circuit_reason: str | None
+    circuit: Circuit
     line_limit: int | None
     line_offset: int
     running: int
@@ -49,8 +50,10 @@ class Workspace:
     @property
     def stopped(self) -> str | None:
         """Why nothing at all is dialed; None when something may be."""
-        if self.circuit_reason is not None:
-            return f"circuit open: {self.circuit_reason}"
+        if not self.circuit.admits(self.now):
+            half = self.circuit.state is CircuitState.HALF_OPEN
+            told = "half-open, one call is being tried" if half else "open"
+            return f"circuit {told}: {self.circuit.reason}"
         return "paused" if ("", "") in self.paused else None
 
     def lane_paused(self, lane: str) -> bool:
@@ -85,7 +88,7 @@ def read_workspace(connection: Connection, clock: Clock, *, lock: bool) -> Works
         now=row.now,
         tokens=row.tokens,
         tokens_at=row.tokens_at,
-        circuit_reason=row.circuit_reason,
+        circuit=circuit_of(row),
         line_limit=row.line_limit,
         line_offset=row.line_offset,
         running=row.running,
@@ -116,6 +119,36 @@ def opening(connection: Connection, clock: Clock) -> tuple[str, int]:
         select(workspace.c.deployment, clock.column(connection).label("now"))
     ).one()
     return row.deployment, row.now
+
+
+def circuit_of(row: Row[Any]) -> Circuit:
+    """The circuit out of the workspace's row."""
+    values = {name: getattr(row, f"circuit_{name}") for name in _CIRCUIT}
+    if values["trouble"] is not None:
+        values["trouble"] = Trouble(values["trouble"])
+    return Circuit(**values)
+
+
+def circuit_columns(circuit: Circuit) -> dict[str, Any]:
+    """The circuit as columns of the workspace's row."""
+    return {f"circuit_{name}": getattr(circuit, name) for name in _CIRCUIT}
+
+
+_CIRCUIT = tuple(field.name for field in fields(Circuit))
+_CIRCUIT_NOW = select(
+    workspace.c.deployment, *(workspace.c[f"circuit_{name}"] for name in _CIRCUIT)
+)
+
+
+def opening_with_circuit(connection: Connection, clock: Clock) -> tuple[str, int, Circuit]:
+    """`opening`, and the circuit."""
+    row = connection.execute(_CIRCUIT_NOW.add_columns(clock.column(connection).label("now"))).one()
+    return row.deployment, row.now, circuit_of(row)
+
+
+def write_circuit(connection: Connection, circuit: Circuit) -> None:
+    """The workspace's row is locked."""
+    write_workspace(connection, **circuit_columns(circuit))
 
 
 def write_workspace(connection: Connection, **values: Any) -> None:  # noqa: ANN401
