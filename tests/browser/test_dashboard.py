@@ -155,6 +155,33 @@ async def test_no_screen_scrolls_sideways(service: Service, browser: Browser, wi
     assert await found.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [320, 390])
+async def test_on_a_phone_no_line_crosses_a_text(
+    service: Service, browser: Browser, width: int
+) -> None:
+    """A tile's sparkline lies below its last text, however that wraps."""
+    found = await visit(service, browser, width=width)
+    gaps = await found.page.evaluate(
+        """() => [...document.querySelectorAll(".tile")].filter((tile) => tile.querySelector("svg"))
+          .map((tile) => tile.querySelector("svg").getBoundingClientRect().top
+            - tile.querySelector(".note").getBoundingClientRect().bottom)"""
+    )
+    assert len(gaps) == 6
+    assert min(gaps) >= 0
+
+
+async def test_a_year_that_is_being_typed_is_waited_for(service: Service, browser: Browser) -> None:
+    """A date out of range is marked and not asked for; one in range is."""
+    found = await visit(service, browser)
+    before = found.page.url
+    field = found.page.get_by_label("From")
+    await field.fill("0202-01-01")
+    assert await found.page.locator("input:invalid").count() == 1
+    assert found.page.url == before
+    await field.fill("2026-01-01")
+    await found.page.wait_for_url("**from=2026-01-01**")
+
+
 async def test_without_scripts_the_numbers_are_there(service: Service, browser: Browser) -> None:
     """Tables stand in for the charts."""
     context = await browser.new_context(java_script_enabled=False)

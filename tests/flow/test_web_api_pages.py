@@ -1,5 +1,6 @@
 """The pages as a browser's requests meet them: logging in, what is shown, what is refused."""
 
+import html
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -174,6 +175,40 @@ async def test_nonsense_in_the_url_is_left_out(service: Service) -> None:
         "from=2026-12-31&to=2026-01-01&outcome=&agent_id=%00",
     ):
         assert (await service.client.get(f"{service.url}/?{query}")).status_code == 200
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "9001-01-01"])
+@pytest.mark.parametrize("tz", ["America/New_York", "Asia/Tokyo"])
+async def test_a_far_day_is_a_day(service: Service, day: str, tz: str) -> None:
+    """Up to the last day there is, a date is taken as the API takes it."""
+    await log_in(service, service.key)
+    page = await service.client.get(f"{service.url}/?from=2026-01-01&to={day}&tz={tz}")
+    assert f'name="to" min="1970-01-01" max="9999-12-31" value="{day}"' in page.text
+    assert 'class="trouble" role="alert">' not in page.text
+    assert '<p class="figure">300</p>' in page.text
+
+
+@pytest.mark.parametrize("day", ["20266-01-01", "1969-12-31", "yesterday", "<b>"])
+async def test_a_date_that_is_left_out_is_told(service: Service, day: str) -> None:
+    """A date that means nothing is named, instead of being passed over."""
+    await log_in(service, service.key)
+    page = await service.client.get(f"{service.url}/", params={"from": day})
+    told = f"“{html.escape(day)}” is no date from 1970-01-01 to 9999-12-31: it was left out."
+    assert told in page.text
+
+
+async def test_headings_agree_with_their_figures(service: Service) -> None:
+    """What is headed “Placed” is the metric of that name, in the tables and in the chart."""
+    await log_in(service, service.key)
+    page = (await service.client.get(f"{service.url}/?period=all")).text
+    campaigns = page.partition('data-live="split-campaign"')[2].partition("</section>")[0]
+    headings = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)<", campaigns)
+    assert headings[:2] == ["Campaign", "Placed"]
+    asked = await service.get("/breakdown?by=campaign&metrics=placed")
+    shown = re.findall(r'">([^<]+)</a></th><td class="n">([\d,]+)</td>', campaigns)
+    assert {name: int(number) for name, number in shown} == dict(asked.json()["rows"])
+    assert "Placed attempts over time" in page
+    assert "Attempts<" not in page
 
 
 async def test_an_empty_warehouse_says_what_to_do(outdial_home: Path) -> None:

@@ -12,10 +12,10 @@ Spec = dict[str, Any]
 
 
 def outcomes_over_time(interval: str, rows: Sequence[Sequence[Any]], steps: Sequence[str]) -> Spec:
-    """Stacked bars. `rows`: step, outcome, attempts; steps without rows are drawn as empty."""
+    """Stacked bars. `rows`: step, outcome, placed attempts; steps without rows are empty."""
     values = [
-        {"at": step, "outcome": words(outcome or "under_way"), "attempts": attempts}
-        for step, outcome, attempts in rows
+        {"at": step, "outcome": words(outcome or "under_way"), "placed": placed}
+        for step, outcome, placed in rows
         if step is not None
     ]
     order = [*OUTCOMES, "under_way"]
@@ -42,7 +42,7 @@ def outcomes_over_time(interval: str, rows: Sequence[Sequence[Any]], steps: Sequ
                 },
             },
             "y": {
-                "field": "attempts",
+                "field": "placed",
                 "type": "quantitative",
                 "axis": {"title": None, "tickMinStep": 1, "tickCount": 4},
             },
@@ -59,7 +59,7 @@ def outcomes_over_time(interval: str, rows: Sequence[Sequence[Any]], steps: Sequ
             "tooltip": [
                 {"field": "at", "type": "nominal", "title": words(interval)},
                 {"field": "outcome", "type": "nominal", "title": "Outcome"},
-                {"field": "attempts", "type": "quantitative", "title": "Attempts"},
+                {"field": "placed", "type": "quantitative", "title": "Placed"},
             ],
         },
     }

@@ -1,4 +1,4 @@
-"""What the page was asked to show, read from its URL; what makes no sense is left out.
+"""What the page was asked to show, read from its URL; what makes no sense is left out and told.
 
 The URL is the state: a view can be bookmarked and sent to a colleague.
 """
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from outdial.analytics.questions import Filters
-from outdial.web_api.parameters import start_of
+from outdial.web_api.parameters import end_of, start_of
 
 TZ_COOKIE = "outdial_tz"
 #: Periods offered, with their days; None is all of it.
@@ -22,13 +22,17 @@ PERIODS: dict[str, tuple[str, int | None]] = {
     "all": ("All time", None),
 }
 _DEFAULT = "30d"
+_FIRST_YEAR = 1970
 #: Filters of the page, with their labels.
 SELECTS = {"agent_id": "Agent", "campaign": "Campaign", "outcome": "Outcome"}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Period (a name of `PERIODS`, or `custom`), its days, time zone and filters."""
+    """Period (a name of `PERIODS`, or `custom`), its days, time zone and filters.
+
+    `faults`: lines for a person about dates that were left out.
+    """
 
     period: str
     first: date | None
@@ -36,6 +40,7 @@ class Choice:
     tz: str
     selected: dict[str, str]
     cursor: str | None
+    faults: tuple[str, ...] = ()
 
     @property
     def filters(self) -> Filters:
@@ -43,7 +48,7 @@ class Choice:
         zone = zoneinfo.ZoneInfo(self.tz)
         return Filters(
             None if self.first is None else start_of(self.first, zone),
-            None if self.last is None else start_of(self.last + timedelta(days=1), zone),
+            None if self.last is None else end_of(self.last, zone),
             self.tz,
             {name: (value,) for name, value in self.selected.items()},
         )
@@ -77,7 +82,8 @@ def read(request: Request, now: datetime | None = None) -> Choice:
     """The choice of a request. `now` is for tests."""
     query = request.query_params
     tz = _zone(query.get("tz"), request.cookies.get(TZ_COOKIE))
-    first, last = _day(query.get("from")), _day(query.get("to"))
+    faults: list[str] = []
+    first, last = _day(query.get("from"), faults), _day(query.get("to"), faults)
     selected = {name: query[name] for name in SELECTS if query.get(name)}
     period = query.get("period", _DEFAULT)
     if first is not None or last is not None:
@@ -90,7 +96,7 @@ def read(request: Request, now: datetime | None = None) -> Choice:
         if days is not None:
             today = (now or datetime.now(UTC)).astimezone(zoneinfo.ZoneInfo(tz)).date()
             first, last = today - timedelta(days=days - 1), today
-    return Choice(period, first, last, tz, selected, query.get("cursor"))
+    return Choice(period, first, last, tz, selected, query.get("cursor"), tuple(faults))
 
 
 def _zone(*names: str | None) -> str:
@@ -100,13 +106,20 @@ def _zone(*names: str | None) -> str:
     return "UTC"
 
 
-def _day(text: str | None) -> date | None:
-    try:
-        day = date.fromisoformat(text or "")
-    except ValueError:
+def _day(text: str | None, faults: list[str]) -> date | None:
+    if not text:
         return None
-    # Midnights of the very first and last years have no UTC time in every zone.
-    return day if 1970 <= day.year <= 9000 else None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    # Midnights of the very first years have no UTC time in every zone.
+    if day.year < _FIRST_YEAR:
+        faults.append(
+            f"“{text[:40]}” is no date from {_FIRST_YEAR}-01-01 to {date.max}: it was left out."
+        )
+        return None
+    return day
 
 
 def _text(day: date | None) -> str | None:

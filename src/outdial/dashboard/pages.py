@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from outdial.analytics.metrics import METRICS
 from outdial.analytics.records import story
 from outdial.analytics.scope import OwnRows
 from outdial.analytics.transcript import turns
@@ -83,6 +84,7 @@ class Pages:
             view=view,
             periods=choices.PERIODS,
             selects=choices.SELECTS,
+            placed=METRICS["placed"].meaning,
             tz=view.choice.tz,
         )
 

@@ -195,9 +195,9 @@ async def _charts(
     found = [
         Chart(
             "activity",
-            "Attempts over time",
+            "Placed attempts over time",
             json.dumps(charts.outcomes_over_time(interval, bars, steps)),
-            (formatting.words(interval), "Outcome", "Attempts"),
+            (formatting.words(interval), "Outcome", METRICS["placed"].title),
             [
                 (at or "", formatting.words(outcome or "under_way"), formatting.count(number))
                 for at, outcome, number in bars

@@ -120,9 +120,7 @@ class Parameters:
         try:
             if len(text) == len("2026-11-22"):
                 day = date.fromisoformat(text)
-                if end and day == date.max:
-                    return _END_OF_TIME
-                return start_of(day + timedelta(days=1) if end else day, tz)
+                return end_of(day, tz) if end else start_of(day, tz)
             # A plus sign in a query string that was not encoded arrives as a space.
             return parse_rfc3339(text.replace(" ", "+"))
         except (ValueError, OverflowError):
@@ -152,3 +150,8 @@ def start_of(day: date, tz: zoneinfo.ZoneInfo) -> int:
     """The first ms of a day in a time zone."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=tz)
     return int(midnight.astimezone(UTC).timestamp()) * 1000
+
+
+def end_of(day: date, tz: zoneinfo.ZoneInfo) -> int:
+    """The first ms after a day in a time zone."""
+    return _END_OF_TIME if day == date.max else start_of(day + timedelta(days=1), tz)

@@ -102,6 +102,8 @@ async function keepFresh() {
 for (const part of parts(document)) said.set(part.dataset.live, part.innerHTML);
 const filters = document.getElementById("filters");
 filters?.addEventListener("change", () => {
+  // A year that is still being typed, which the style sheet marks.
+  if (!filters.checkValidity()) return;
   // Dates of one's own end a period that was chosen by name; empty fields stay out of the URL.
   const dated = ["from", "to"].some((name) => filters.elements[name].value);
   for (const field of filters.elements)
