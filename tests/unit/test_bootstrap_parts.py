@@ -1,6 +1,7 @@
 """Parts are made as the configuration asks, and what it can't mean is said in one line."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def settings(**fields: Any) -> Settings:
     ("part", "fields", "variable"),
     [
         ("platform", {}, "OUTDIAL_RETELL_API_KEY"),
-        ("parking", {"parked_url": "s3://bucket/prefix"}, "OUTDIAL_PARKED_URL"),
+        ("parking", {"parked_url": "s3://Bucket"}, "OUTDIAL_PARKED_URL"),
+        ("parking", {"parked_url": "gs://bucket"}, "OUTDIAL_PARKED_URL"),
         ("sink", {"activity_sink_url": "eventbridge://bus"}, "OUTDIAL_ACTIVITY_SINK_URL"),
         ("sink", {"activity_sink_url": "ftp://x"}, "OUTDIAL_ACTIVITY_SINK_URL"),
         ("warehouse", {"warehouse_url": "snowflake://u:p@a/d/s"}, "OUTDIAL_WAREHOUSE_URL"),
@@ -97,6 +99,27 @@ async def test_parts_that_reach_outside_are_made_from_settings(tmp_path: Path) -
         assert parts.sink is not None
     async with open_parts(settings()) as parts:
         assert parts.sink is None
+
+
+async def test_queues_and_parking_on_aws() -> None:
+    """By their URLs; nothing is asked before it is used."""
+    fields = settings(
+        call_queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/calls",
+        event_queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/our-events",
+        parked_url="s3://bucket/prefix",
+    )
+    async with open_parts(fields) as parts:
+        assert (parts.call_queue.name, parts.event_queue.name) == ("calls", "events")
+        assert type(parts.parking).__name__ == "S3Parking"
+
+
+async def test_without_the_client_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says what to install."""
+    monkeypatch.setitem(sys.modules, "outdial.adapters.aws.queue", None)
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/calls"
+    async with open_parts(settings(call_queue_url=url)) as parts:
+        with pytest.raises(ConfigurationError, match=r"OUTDIAL_CALL_QUEUE_URL .*outdial\[aws\]"):
+            _ = parts.call_queue
 
 
 async def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:

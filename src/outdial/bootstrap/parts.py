@@ -1,6 +1,7 @@
 """The adapters that a configuration asks for, each made when it is first wanted."""
 
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,12 +76,14 @@ class Parts:
     @cached_property
     def parking(self) -> Parking:
         """Payloads too large for the queue."""
+        url = self.settings.parked_url or ""
+        if url.startswith("s3:"):
+            return self._bucket(url)
         from outdial.adapters.folder_parking import FolderParking  # noqa: PLC0415
 
-        if "://" in (self.settings.parked_url or ""):
+        if "://" in url:
             raise ConfigurationError(
-                f"OUTDIAL_PARKED_URL {self.settings.parked_url}: "
-                "this version parks in a folder; write its path"
+                f"OUTDIAL_PARKED_URL {url}: write a folder's path, or s3://BUCKET/PREFIX"
             )
         return FolderParking(self.settings.parked)
 
@@ -166,7 +169,38 @@ class Parts:
         """Release everything that was opened, last first."""
         await self._closing.aclose()
 
+    def _bucket(self, url: str) -> Parking:
+        from outdial.adapters.aws.addresses import bucket_address  # noqa: PLC0415
+
+        address = bucket_address(url)
+        if address is None:
+            raise ConfigurationError(
+                f"OUTDIAL_PARKED_URL {url} is not of the form s3://BUCKET/PREFIX"
+            )
+        with _extra("OUTDIAL_PARKED_URL"):
+            from outdial.adapters.aws.parking import S3Parking  # noqa: PLC0415
+        parking = S3Parking(address)
+        self._closing.push_async_callback(parking.close)
+        return parking
+
+    def _sqs(self, name: str, variable: str, url: str) -> Queue:
+        from outdial.adapters.aws.addresses import queue_address  # noqa: PLC0415
+
+        address = queue_address(url)
+        if address is None:
+            raise ConfigurationError(
+                f"{variable} {url} is not the URL of an SQS standard queue, "
+                "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+            )
+        with _extra(variable):
+            from outdial.adapters.aws.queue import SqsQueue  # noqa: PLC0415
+        queue = SqsQueue(address, name)
+        self._closing.push_async_callback(queue.close)
+        return queue
+
     def _queue(self, name: str, variable: str, url: str | None) -> Queue:
+        if url is not None and url.startswith(("https:", "http:")):
+            return self._sqs(name, variable, url)
         from outdial.adapters.sqlite_queue import QueueFile, SQLiteQueue  # noqa: PLC0415
 
         if url is None:
@@ -183,13 +217,24 @@ class Parts:
         return queue
 
 
+@contextmanager
+def _extra(variable: str) -> Iterator[None]:
+    """Say what to install where the client of AWS is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{variable} needs {error.name}, which is not installed: pip install 'outdial[aws]'"
+        ) from None
+
+
 def _embedded(variable: str, url: str) -> tuple[Path, str]:
     path = _path_in(url, "sqlite")
     names = parse_qs(urlsplit(url).query).get("queue", [])
     if path is None or len(names) != 1:
         raise ConfigurationError(
-            f"{variable} is not of the form sqlite:///PATH/queue.db?queue=NAME; "
-            "unset it for the queue in OUTDIAL_HOME"
+            f"{variable} is neither an SQS queue's URL nor of the form "
+            "sqlite:///PATH/queue.db?queue=NAME; unset it for the queue in OUTDIAL_HOME"
         )
     return path, names[0]
 
