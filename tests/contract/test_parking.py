@@ -2,24 +2,42 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from outdial.adapters.aws.addresses import bucket_address
+from outdial.adapters.aws.parking import S3Parking
 from outdial.adapters.folder_parking import FolderParking
 from outdial.adapters.memory import MemoryParking
 from outdial.errors import Unavailable
 from outdial.ports.parking import Parking
+from tests.aws_emulator import emulator
 
 keys = st.from_regex(r"[a-z0-9/_.-]{1,200}", fullmatch=True)
 
 
-@pytest.fixture(params=["memory", "folder"])
-def parking(request: pytest.FixtureRequest, tmp_path: Path) -> Parking:
+@pytest.fixture(params=["memory", "folder", "s3"])
+async def parking(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Parking]:
     """Each adapter in turn."""
-    return MemoryParking() if request.param == "memory" else FolderParking(tmp_path / "parked")
+    if request.param == "memory":
+        yield MemoryParking()
+    elif request.param == "folder":
+        yield FolderParking(tmp_path / "parked")
+    else:
+        aws = emulator()
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        address = bucket_address(f"s3://{aws.bucket()}/some/prefix")
+        assert address is not None
+        parked = S3Parking(address)
+        yield parked
+        await parked.close()
 
 
 async def test_gives_back_what_was_put(parking: Parking) -> None:

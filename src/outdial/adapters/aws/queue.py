@@ -74,6 +74,11 @@ class SqsQueue:
         """`calls` or `events`."""
         return self._name
 
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._address.url
+
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """See the port. Messages of many callers share requests."""
         entries = [_outgoing(message) for message in messages]
