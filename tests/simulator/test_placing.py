@@ -192,6 +192,14 @@ async def test_hang(caller: Caller) -> None:
     assert len(await caller.dials()) == 1
 
 
+async def test_lost_request(caller: Caller) -> None:
+    """`lost_request` resets its share of connections, and nothing is placed."""
+    await caller.faults(lost_request=1)
+    with pytest.raises(retell.APIConnectionError):
+        await caller.dial()
+    assert await caller.dials() == []
+
+
 async def test_rate_limited(caller: Caller) -> None:
     """`rate_limited` refuses its share with 429, without placing; keys already placed as well."""
     await caller.dial(idempotency_key="k")

@@ -16,7 +16,7 @@ from outdial.adapters.database.workspace import read_workspace
 from outdial.core.submission import Suspended
 from outdial.errors import Unavailable
 from outdial.ports.dialing import Answer
-from tests.ledger_world import open_world
+from tests.ledger_world import RULES, open_world
 from tests.postgres_server import PostgresServer
 
 
@@ -134,7 +134,7 @@ async def test_a_suspension_and_a_claim_do_not_wait_for_each_other(postgres_url:
         def recording(connection: Connection) -> None:
             tries.append("recording")
             connection.execute(text("SELECT pg_sleep(0.1)"))
-            record_answers(connection, Clock(), [answer])
+            record_answers(connection, Clock(), RULES.look_ups, [answer])
 
         database = world.ledger.database
         await asyncio.gather(database.transact(claiming), database.transact(recording))

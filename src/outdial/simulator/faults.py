@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 SHARES = frozenset(
     {
+        "lost_request",
         "lost_response",
         "error_after_commit",
         "rate_limited",
@@ -24,8 +25,9 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Shares are 0 to 1: of calls for the first four, of webhooks for the rest."""
+    """Shares are 0 to 1: of calls for the first five, of webhooks for the rest."""
 
+    lost_request: float = 0.0
     lost_response: float = 0.0
     error_after_commit: float = 0.0
     rate_limited: float = 0.0

@@ -110,6 +110,9 @@ class Platform:
 
     async def create(self, body: bytes) -> Answer:
         """`POST /v2/create-phone-call`; raises ApiError for what is refused."""
+        if self.faults.lost_request and self._random.random() < self.faults.lost_request:
+            self.store.count("creates.lost_request")
+            return Answer(201, b"", "reset")
         try:
             answer = await self._create(body)
         except ApiError as error:
