@@ -121,19 +121,24 @@ class Auditor:
                 report.provisional += sum(attempt.provisional for attempt in call.tries)
             report.checked["calls"] += len(page.calls)
             self._suspects.see(page)
-            await self._rows(page, after, last)
+            await self._rows(page, after, last, extent.pruned_to)
             self._advance(len(page.calls))
             if last is None:
                 return
             after = last
 
-    async def _rows(self, page: CallsAtOnce, after: str, last: str | None) -> None:
+    async def _rows(self, page: CallsAtOnce, after: str, last: str | None, pruned_to: str) -> None:
         """The warehouse's rows of the calls of a page; at the end, of any after them."""
         if self._warehouse is None:
             return
         waiting: Counter[str] = Counter()
         try:
-            rows = await self._warehouse.between(after, last)
+            kept = {call.id for call in page.calls}
+            rows = [
+                row
+                for row in await self._warehouse.between(after, last)
+                if row.call_id > pruned_to or row.call_id in kept
+            ]
             found = set(check_rows(page.calls, rows, waiting))
             self.report.checked["warehouse_rows"] += len(rows)
             await self._confirm(self._warehouse, found)
@@ -189,7 +194,15 @@ class Auditor:
         try:
             async for page in self._provider.calls_of(extent.deployment):
                 named = {listed.attempt_id for listed in page if listed.attempt_id is not None}
-                for violation in rules.check(page, await self._ledger.attempts(named)):
+                attempts = await self._ledger.attempts(named)
+                known = [
+                    listed
+                    for listed in page
+                    if listed.attempt_id in attempts
+                    or listed.call_id is None
+                    or listed.call_id > extent.pruned_to
+                ]
+                for violation in rules.check(known, attempts):
                     self.report.add(violation)
                 self.report.checked["provider_calls"] += len(page)
                 self._advance(len(page))

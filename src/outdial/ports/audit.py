@@ -123,12 +123,16 @@ class RaisedAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much there is, for progress; `last_call` bounds the calls that an audit looks at."""
+    """How much there is, for progress; `last_call` bounds the calls that an audit looks at.
+
+    Calls up to `pruned_to` may have been removed from the ledger, and live on elsewhere.
+    """
 
     deployment: str
     calls: int
     events: int
     last_call: str
+    pruned_to: str = ""
 
 
 class LedgerAudit(Protocol):

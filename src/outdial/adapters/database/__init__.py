@@ -6,6 +6,7 @@ from outdial.adapters.database.activity_outbox import LedgerActivityOutbox
 from outdial.adapters.database.dialing import DialingRules, LedgerDialing
 from outdial.adapters.database.due_calls import LedgerDueCalls
 from outdial.adapters.database.engine import Clock, Database, open_database
+from outdial.adapters.database.history import LedgerHistory
 from outdial.adapters.database.inbox import LedgerInbox
 from outdial.adapters.database.intake import LedgerIntake
 from outdial.adapters.database.keys import LedgerKeys
@@ -30,6 +31,7 @@ class Ledger:
     due_calls: LedgerDueCalls
     activity: LedgerActivityOutbox
     warehouse: LedgerWarehouseOutbox
+    history: LedgerHistory
     reconciliation: LedgerReconciliation
 
     @classmethod
@@ -54,6 +56,7 @@ class Ledger:
             due_calls=LedgerDueCalls(database, clock, republish_ms),
             activity=LedgerActivityOutbox(database, clock),
             warehouse=LedgerWarehouseOutbox(database),
+            history=LedgerHistory(database, clock),
             reconciliation=LedgerReconciliation(database, clock, reconcile_ms),
         )
 

@@ -89,6 +89,7 @@ class LedgerAudit:
         """See the port."""
         query = select(
             workspace.c.deployment,
+            workspace.c.pruned_to,
             select(func.count()).select_from(calls).scalar_subquery().label("calls"),
             select(func.count()).select_from(provider_events).scalar_subquery().label("events"),
             select(func.max(calls.c.id)).scalar_subquery().label("last"),
@@ -96,7 +97,9 @@ class LedgerAudit:
 
         def look(connection: Connection) -> Extent:
             row = connection.execute(query).one()
-            return Extent(row.deployment, row.calls, row.events, row.last or "")
+            return Extent(
+                row.deployment, row.calls, row.events, row.last or "", row.pruned_to or ""
+            )
 
         return await self._database.read(look)
 

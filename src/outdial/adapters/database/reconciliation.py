@@ -24,6 +24,7 @@ from outdial.adapters.database.tables import (
     attempts,
     drift,
     reconciliation,
+    workspace,
 )
 from outdial.adapters.database.transitions import Batch, alarm_row
 from outdial.adapters.database.workspace import deployment_of, opening
@@ -165,7 +166,14 @@ class LedgerReconciliation(LedgerDriftLog):
                     ).scalars()
                 ),
             }
-            new = [one for one in listed if one.retell_call_id not in known]
+            pruned_to = connection.execute(select(workspace.c.pruned_to)).scalar_one() or ""
+            new = [
+                one
+                for one in listed
+                # A call removed from the history is none that we never placed.
+                if one.retell_call_id not in known
+                and (one.call_id is None or one.call_id > pruned_to)
+            ]
             # Their worker is just submitting them, or looking them up.
             held = set(
                 connection.execute(

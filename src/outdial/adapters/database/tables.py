@@ -82,6 +82,8 @@ workspace = Table(
     Column("line_limit", Integer),
     Column("line_offset", Integer, nullable=False),
     Column("line_offset_seen", Integer, nullable=False),
+    # Calls up to this id may have been removed from the history.
+    Column("pruned_to", Text),
 )
 
 #: Stop buttons that are pressed; an empty string stands for "all".
@@ -172,6 +174,7 @@ idempotency_keys = Table(
     Column("call_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
+Index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)
 
 attempts = Table(
     "attempts",

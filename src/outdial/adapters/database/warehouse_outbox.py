@@ -5,8 +5,15 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from outdial.adapters.database.engine import Database
-from outdial.adapters.database.tables import UNLOADED, activity_events, attempts, calls
+from outdial.adapters.database.tables import (
+    UNLOADED,
+    activity_events,
+    attempts,
+    calls,
+    workspace,
+)
 from outdial.adapters.database.writes import Update, write
+from outdial.errors import ConfigurationError
 from outdial.ports.outbox import Changes
 from outdial.ports.warehouse import ATTEMPT_COLUMNS, CALL_COLUMNS
 
@@ -125,6 +132,11 @@ class LedgerWarehouseOutbox:
         """See the port."""
 
         def work(connection: Connection) -> None:
+            if connection.execute(select(workspace.c.pruned_to)).scalar_one() is not None:
+                raise ConfigurationError(
+                    "`outdial db prune` has removed calls that only the warehouse has now; "
+                    "loading it anew would lose them"
+                )
             connection.execute(update(calls).values(loaded_version=0))
             connection.execute(update(attempts).values(loaded_version=0))
             connection.execute(update(activity_events).values(loaded=False))

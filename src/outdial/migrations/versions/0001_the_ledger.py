@@ -148,6 +148,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "key", name=op.f("pk_idempotency_keys")),
     )
+    op.create_index(
+        "ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False
+    )
     op.create_table(
         "pauses",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -235,6 +238,7 @@ def upgrade() -> None:
         sa.Column("line_limit", sa.Integer(), nullable=True),
         sa.Column("line_offset", sa.Integer(), nullable=False),
         sa.Column("line_offset_seen", sa.Integer(), nullable=False),
+        sa.Column("pruned_to", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspace")),
     )
     op.create_table(
