@@ -57,7 +57,7 @@ _ALL = (
         "hour",
         "Hour",
         "`2026-11-22T16:00`; the hour that a clock change repeats is one.",
-        "strftime(date_trunc('hour', {}), '%Y-%m-%dT%H:00')",
+        "strftime(date_trunc('hour', {}), '%Y-%m-%dT%H') || ':00'",
     ),
     _moment(
         "minute",

@@ -4,7 +4,9 @@ The SQL is DuckDB's dialect over two relations: `c`, one row a call, and `a`, on
 where a call metric speaks of `a`, it is the call's latest attempt. Only exact functions are used,
 so that another warehouse gives the same answer. `docs/metrics.md` is made from this module.
 
-Money is added up as decimals: floating-point sums depend on the order of the rows.
+Money is added up as decimals: floating-point sums depend on the order of the rows. Means and
+percentiles are taken of floating-point numbers, whole ones and so exact: each warehouse has rules
+of its own for how many digits those of whole numbers or decimals have.
 """
 
 from dataclasses import dataclass
@@ -49,7 +51,8 @@ def _ratio(part: str, base: str) -> str:
 
 
 def _percentile(value: str, share: float) -> str:
-    return f"CAST(ROUND(PERCENTILE_CONT({share}) WITHIN GROUP (ORDER BY {value})) AS BIGINT)"
+    order = f"ORDER BY CAST({value} AS DOUBLE)"
+    return f"CAST(ROUND(PERCENTILE_CONT({share}) WITHIN GROUP ({order})) AS BIGINT)"
 
 
 def _money(value: str) -> str:
@@ -226,7 +229,7 @@ _ALL = (
         "talk_ms_avg",
         "Talk time, average",
         "Mean talk time of completed attempts.",
-        f"CAST(ROUND(AVG({TALK_MS})) AS BIGINT)",
+        f"CAST(ROUND(AVG(CAST({TALK_MS} AS DOUBLE))) AS BIGINT)",
     ),
     _time(
         "talk_ms_p95",

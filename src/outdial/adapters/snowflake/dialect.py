@@ -21,7 +21,6 @@ _PATTERN = {
     "%H": "HH24",
     "%M": "MI",
     "T": '"T"',
-    ":00": '":00"',
 }
 
 
@@ -48,7 +47,9 @@ def _mended(node: exp.Expr) -> exp.Expr:
         case exp.Extract(this=exp.Expr(name=name)) if name.upper() == "ISODOW":
             return exp.Extract(this=exp.var("DAYOFWEEKISO"), expression=node.expression)
         case exp.TimeToStr():
-            return exp.Anonymous(this="TO_CHAR", expressions=[node.this, _pattern(node)])
+            # TO_CHAR has patterns for numbers too: the cast says which are meant.
+            moment = exp.cast(node.this, exp.DType.TIMESTAMPNTZ)
+            return exp.Anonymous(this="TO_CHAR", expressions=[moment, _pattern(node)])
         case exp.UnixToTime(this=number, args=args):
             # Plain TO_TIMESTAMP gives what a parameter of the account says.
             return exp.Anonymous(this="TO_TIMESTAMP_NTZ", expressions=[number, args["scale"]])
