@@ -74,6 +74,12 @@ class PostgresServer:
         psql = [str(self.binaries / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1"]
         _run([*psql, "-h", str(self.folder), "-U", _SUPERUSER, "-d", "postgres", "-c", statement])
 
+    def crash_and_restart(self) -> None:
+        """Kill the server as a power cut would, and start it again; who is connected is cut off."""
+        command = [str(self.binaries / "pg_ctl"), "-D", str(self.folder / "data")]
+        command += ["-l", str(self.folder / "log"), "-w", "-m", "immediate", "restart"]
+        _run(command, _identity())
+
     @contextmanager
     def database(self, name: str, template: str = "template1") -> Iterator[str]:
         """Give the URL of a database that lives as long as the block, a copy of `template`."""
@@ -82,6 +88,27 @@ class PostgresServer:
             yield self.url(name)
         finally:
             self.run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Take the server away from all its clients at once, as a crash would; then start it."""
+        control = [str(self.binaries / "pg_ctl"), "-D", str(self.folder / "data"), "-w"]
+        _run([*control, "-m", "immediate", "stop"], _identity())
+        try:
+            yield
+        finally:
+            # It must not inherit a pipe that somebody reads to the end.
+            command = [*control, "-l", str(self.folder / "log"), "start"]
+            subprocess.run(
+                command,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                timeout=_SECONDS,
+                **_identity(),
+            )
 
 
 @contextmanager
