@@ -42,13 +42,15 @@ class VoiceApi:
             raise IncompleteError(entries)
         return [entry["id"] for entry in entries]
 
-    def place_patiently(self, keys: Iterable[str], *, seconds: float = 60) -> list[str]:
+    def place_patiently(
+        self, keys: Iterable[str], *, seconds: float = 60, **fields: object
+    ) -> list[str]:
         """`place`, again and again until the program has taken them."""
         wanted = list(keys)
         until = time.monotonic() + seconds
         while True:
             try:
-                return self.place(wanted)
+                return self.place(wanted, **fields)
             except (httpx.TransportError, httpx.HTTPStatusError, IncompleteError):
                 if time.monotonic() > until:
                     raise
@@ -114,6 +116,11 @@ class Simulator:
     def set_faults(self, faults: Mapping[str, float | str]) -> None:
         """Shares of calls or events that go wrong."""
         self._http.post(f"{self.url}/sim/faults", json=dict(faults)).raise_for_status()
+
+    def forget(self, retell_call_id: str, key: str = "key_simulator") -> None:
+        """Delete a call from the API's sight; `key`: the workspace's."""
+        url = f"{self.url}/v2/delete-call/{retell_call_id}"
+        self._http.delete(url, headers={"authorization": f"Bearer {key}"}).raise_for_status()
 
     def close(self) -> None:
         """Release connections."""

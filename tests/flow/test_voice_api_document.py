@@ -75,7 +75,7 @@ async def test_every_route_asks_for_a_key(ledger_url: str) -> None:
                 async with api.session.request(method, where) as response:
                     assert response.status == 401, (method, route)
                 asked += 1
-        assert asked == 8
+        assert asked == 9
 
 
 async def test_the_document_names_every_limit(ledger_url: str) -> None:

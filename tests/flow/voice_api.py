@@ -168,6 +168,7 @@ async def voice_api(
         intake,
         KeyAuthentication(ledger.keys),
         queue,
+        ledger.reconciliation,
         defaults=defaults or Defaults(FROM, "agent_default"),
         dial_rate=dial_rate,
         checks={"database": ledger.intake.published_ahead},

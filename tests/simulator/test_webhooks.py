@@ -274,3 +274,16 @@ async def test_faults_merge(caller: Caller) -> None:
     assert (told["drop"], told["delay"], told["limit_mode"]) == (0.5, 0.25, "reject")
     await caller.post("/sim/reset")
     assert (await caller.get("/sim/faults"))["drop"] == 0
+
+
+async def test_analysis_is_off(caller: Caller, receiver: Receiver) -> None:
+    """Such a call ends and is never analysed; asking for it makes up for that."""
+    call_id = await caller.dial(ANSWERED, metadata={"sim_analysis": False})
+    await receiver.count(2)
+    assert receiver.names == ["call_started", "call_ended"]
+    told = await caller.retell.call.retrieve(call_id)
+    assert (told.call_status, told.call_analysis) == ("ended", None)
+    await caller.retell.call.rerun_analysis(call_id)
+    events = await receiver.count(3)
+    assert receiver.names[2] == "call_analyzed"
+    assert events[2]["call"]["call_analysis"]["call_successful"] is True

@@ -4,6 +4,7 @@ from outdial.bootstrap.openers import (
     open_ledger,
     open_parts,
     open_queue,
+    open_reconciler,
     open_warehouse,
     upgrade_database,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "open_ledger",
     "open_parts",
     "open_queue",
+    "open_reconciler",
     "open_warehouse",
     "serve",
     "up",

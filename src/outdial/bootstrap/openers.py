@@ -12,6 +12,7 @@ from outdial.ports.queue import Queue
 if TYPE_CHECKING:
     from outdial.adapters.database import Ledger
     from outdial.adapters.duckdb import DuckDBWarehouse
+    from outdial.reconciler import Reconciler
 
 
 @asynccontextmanager
@@ -30,6 +31,14 @@ async def open_ledger(settings: Settings) -> AsyncIterator["Ledger"]:
     async with open_parts(settings) as parts:
         await require_schema(parts)
         yield parts.ledger
+
+
+@asynccontextmanager
+async def open_reconciler(settings: Settings) -> AsyncIterator["Reconciler"]:
+    """What compares the ledger with Retell, for a single run."""
+    async with open_parts(settings) as parts:
+        await require_schema(parts)
+        yield parts.reconciler
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from outdial.adapters.retell import RetellPlatform
     from outdial.adapters.sqlite_queue import QueueFile
     from outdial.analytics.loader import Loader
-    from outdial.reconciler import Rules
+    from outdial.reconciler import Reconciler
 
 
 class Parts:
@@ -106,13 +106,14 @@ class Parts:
         self._closing.push_async_callback(platform.close)
         return platform
 
-    @property
-    def reconcile_rules(self) -> "Rules":
-        """When and how fast Retell is asked about silent calls."""
-        from outdial.reconciler import Rules  # noqa: PLC0415
+    @cached_property
+    def reconciler(self) -> "Reconciler":
+        """What compares the ledger with Retell."""
+        from outdial.reconciler import Reconciler, Rules  # noqa: PLC0415
 
         settings = self.settings
-        return Rules(settings.reconcile_after, settings.analysis_after, settings.reconcile_rate)
+        rules = Rules(settings.reconcile_after, settings.analysis_after, settings.reconcile_rate)
+        return Reconciler(self.ledger.reconciliation, self.platform, rules)
 
     @cached_property
     def sink(self) -> ActivitySink | None:

@@ -50,6 +50,7 @@ def internal_api(parts: Parts, host: str, checks: Mapping[str, Check]) -> Stage:
         parts.ledger.intake,
         _authentication(parts, host),
         parts.call_queue,
+        parts.ledger.reconciliation,
         defaults=Defaults(settings.default_from_number, settings.default_agent_id),
         dial_rate=settings.dial_rate,
         checks={"database": parts.ledger.intake.pauses, **checks},
@@ -140,9 +141,7 @@ def relay(parts: Parts) -> Worker:
 
 def reconciler(parts: Parts) -> Worker:
     """Asks Retell about what was not heard of."""
-    from outdial.reconciler import Reconciler  # noqa: PLC0415
-
-    stage = Reconciler(parts.ledger.reconciliation, parts.platform, parts.reconcile_rules)
+    stage = parts.reconciler
     return Worker("reconciler", stage.run, stage.stop, {"reconciliation": stage.check})
 
 

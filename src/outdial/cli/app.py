@@ -19,6 +19,7 @@ from outdial.cli import (
     importing,
     keys,
     pausing,
+    reconciling,
     serve,
     up,
     warehouse,
@@ -38,6 +39,7 @@ ORDER = (
     "resume",
     "events",
     "dlq",
+    "reconcile",
     "audit",
     "keys",
     "db",
@@ -65,6 +67,7 @@ def build() -> typer.core.TyperGroup:
         "pause": pausing.pause,
         "resume": pausing.resume,
         "audit": audit.audit,
+        "reconcile": reconciling.reconcile,
         "doctor": doctor.doctor,
     }
     for name, function in single.items():

@@ -4,15 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from outdial import bootstrap, config
 from outdial.analytics.digests import WarehouseDigests
 from outdial.audit import Auditor, Report, Sources, Times
 from outdial.bootstrap.openers import require_schema
 from outdial.bootstrap.parts import Parts
-from outdial.cli import home, progress
+from outdial.cli import progress
 from outdial.cli.output import counted
+from outdial.cli.simulated import with_simulator
 from outdial.cli.warehouse import answering, owner
 from outdial.config import Settings
 from outdial.errors import ConfigurationError, OutdialError, Unavailable
@@ -25,7 +24,7 @@ _IDS = 1_000
 
 async def run_audit(without: Collection[str]) -> Report:
     """Audit what is configured; `without`: sources that are not to be asked."""
-    settings = _with_simulator(config.load())
+    settings = with_simulator(config.load())
     async with bootstrap.open_parts(settings) as parts:
         await require_schema(parts)
         warehouse = None if "warehouse" in without else _warehouse(parts)
@@ -43,19 +42,8 @@ def _times(settings: Settings) -> Times:
     return Times(
         republish=int(settings.republish_after * 1000),
         reconcile=int(settings.reconcile_after * 1000),
+        analysis=int(settings.analysis_after * 1000),
     )
-
-
-def _with_simulator(settings: Settings) -> Settings:
-    """Without a key of Retell's: the simulator that the running `up` has started, if one runs."""
-    if settings.retell_api_key is not None:
-        return settings
-    running = home.running(settings.home) or {}
-    url = running.get("urls", {}).get("simulator")
-    if url is None:
-        return settings
-    key = SecretStr(bootstrap.SIMULATOR_KEY)
-    return settings.model_copy(update={"retell_api_key": key, "retell_base_url": str(url)})
 
 
 def _provider(parts: Parts) -> VoicePlatform | OutdialError:

@@ -17,6 +17,7 @@ from outdial.internal_api.batch import Batches
 from outdial.internal_api.calls import KEY_HEADER, Calls
 from outdial.internal_api.commits import Commits
 from outdial.internal_api.control import Control
+from outdial.internal_api.drift import Drifts
 from outdial.internal_api.hints import Hints
 from outdial.internal_api.openapi import body, problems
 from outdial.internal_api.placing import Placing
@@ -24,12 +25,14 @@ from outdial.internal_api.reading import Defaults
 from outdial.internal_api.schemas import DOCUMENTED
 from outdial.ports.intake import Intake
 from outdial.ports.queue import Queue
+from outdial.ports.reconciliation import DriftLog
 
 _DESCRIPTION = """\
 Places outbound voice calls. Errors are problem details (RFC 9457) that name every fault.
 
 Scopes of API keys: `calls:write`, `calls:read`, `admin`, which includes the others. A key belongs
-to one tenant and sees that tenant's calls only; pauses are the whole deployment's.
+to one tenant and sees that tenant's calls only; pauses and the reconciliation are the whole
+deployment's.
 
 With an idempotency key, a request that is repeated gives the same call. Bodies are compared as
 parsed JSON: spaces and the order of keys make no difference, nor does 1 or 1.0. Keys are shared
@@ -54,6 +57,7 @@ def create_app(  # noqa: PLR0913 - what it needs, it is given
     intake: Intake,
     authentication: Authentication,
     call_queue: Queue,
+    drift: DriftLog,
     *,
     defaults: Defaults | None = None,
     dial_rate: float = 1.0,
@@ -85,6 +89,16 @@ def create_app(  # noqa: PLR0913 - what it needs, it is given
     placing = Placing(intake, commits, defaults or Defaults())
     _add_calls(app, Calls(intake, placing, authentication), Batches(placing, authentication))
     _add_control(app, Control(intake, authentication))
+    app.add_api_route(
+        "/v1/reconciliation",
+        Drifts(drift, authentication).report,
+        methods=["GET"],
+        response_class=Response,
+        responses={
+            200: answer("The drift report.", json_content(ref("DriftReport"))),
+            **problems(),
+        },
+    )
     app.router.routes.extend(operations_routes(checks or {}))
     add_documents(app, DOCUMENTED)
     return app

@@ -185,6 +185,49 @@ class PauseList(BaseModel):
     next_cursor: str | None
 
 
+class DriftCount(BaseModel):
+    """How often Retell and the ledger differed so, and how often that was mended."""
+
+    kind: str
+    found: int
+    mended: int
+
+
+class DriftLeft(BaseModel):
+    """What is left: `unmended` needs a person, the others are still asked about."""
+
+    unmended: int
+    silent: int
+    oldest_silent_since: _Time | None
+    not_found: int
+    provisional: int
+
+
+class DriftFinding(BaseModel):
+    """One call that differed; `mended_at` is null where a person has to look."""
+
+    kind: str
+    call_id: str | None
+    attempt_id: str | None
+    retell_call_id: str
+    detail: str | None
+    found_at: _Time
+    mended_at: _Time | None
+
+
+class DriftReport(BaseModel):
+    """What differed since then; `trouble` says why nothing is asked, or nothing closed."""
+
+    as_of: _Time
+    since: _Time
+    last_asked_at: _Time | None
+    last_searched_at: _Time | None
+    trouble: str | None
+    differed: list[DriftCount]
+    left: DriftLeft
+    findings: list[DriftFinding]
+
+
 #: Models that the document names without a route declaring them.
 DOCUMENTED: tuple[type[BaseModel], ...] = (
     CallRequest,
@@ -195,4 +238,5 @@ DOCUMENTED: tuple[type[BaseModel], ...] = (
     Call,
     CallList,
     PauseList,
+    DriftReport,
 )

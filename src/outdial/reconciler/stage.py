@@ -79,15 +79,20 @@ class Reconciler:
             elif asked < BATCH:
                 await self._pause(self._rest)
 
-    async def once(self) -> DriftReport:
+    async def once(self, tell: Callable[[int], None] = lambda _: None) -> DriftReport:
         """Search, and ask about everything that is silent, whenever it is due; then the report.
 
-        Raises `Unavailable` where Retell or the ledger does not answer.
+        `tell` hears how many were asked about so far. Raises `Unavailable` where Retell or the
+        ledger does not answer.
         """
         began = await self._ledger.now()
         await self._searching.round(every_ms=0)
-        while await self._asking.round(unasked_since=began) and self._asking.trouble is None:
-            pass
+        total = 0
+        while asked := await self._asking.round(unasked_since=began):
+            total += asked
+            tell(total)
+            if self._asking.trouble is not None:
+                break
         await self._note(1)
         return await self._ledger.report()
 

@@ -68,7 +68,7 @@ class Call:
 
     def stage(self, now_ms: int) -> Stage:
         """Where the call is at that time."""
-        if now_ms >= self.analyzed_at:
+        if now_ms >= self.analyzed_at and self.to_be_analysed:
             return Stage.ANALYZED
         if now_ms >= self.end_at:
             return Stage.ENDED
@@ -86,9 +86,16 @@ class Call:
         """`start_timestamp`: its told duration before its end, whatever the speed."""
         return None if self.start_at is None else self.end_at - self.talk_ms
 
+    @property
+    def to_be_analysed(self) -> bool:
+        """Whether post-call analysis is on for it."""
+        return b'"analysis":false' not in self.extras
+
     def events(self) -> list[tuple[int, int]]:
         """(bit, time) of every event, in their right order."""
-        told = [(OVER, self.end_at), (ANALYSED, self.analyzed_at)]
+        told = [(OVER, self.end_at)]
+        if self.to_be_analysed:
+            told.append((ANALYSED, self.analyzed_at))
         if b'"unknown":true' in self.extras:
             told.insert(1, (STRANGE, self.end_at))
         if self.start_at is not None:

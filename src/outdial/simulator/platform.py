@@ -274,9 +274,14 @@ class Platform:
         """`PUT /rerun-call-analysis`: `call_analyzed` is told again, with other content."""
         call = self.find(call_id)
         now_ms = wall_ms()
-        if call.stage(now_ms) < Stage.ANALYZED:
+        if call.stage(now_ms) < (Stage.ANALYZED if call.to_be_analysed else Stage.ENDED):
             raise ApiError(400, "The call is not analyzed yet")
-        call.analyses += 1
+        if call.to_be_analysed:
+            call.analyses += 1
+        else:
+            extras = orjson.loads(call.extras)
+            del extras["analysis"]
+            call.extras = orjson.dumps(extras)
         call.analyzed_at = now_ms
         call.told = call.settled = call.settled & ~ANALYSED
         call.open = True

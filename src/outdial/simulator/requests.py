@@ -176,6 +176,8 @@ def _read_wishes(metadata: dict[str, Any], extras: dict[str, Any]) -> tuple[str 
         extras["transcript_bytes"] = size
     if metadata.get("sim_unknown") is True:
         extras["unknown"] = True
+    if metadata.get("sim_analysis") is False:
+        extras["analysis"] = False
     if metadata.get("sim_hang") is True:
         extras["hang"] = True
     return outcome, talk_ms

@@ -205,7 +205,8 @@ class Store:
     def totals(self, now_ms: int) -> dict[str, int]:
         """Calls placed; of them those that rang, that are over, and that were analysed."""
         row = self._db.execute(
-            "SELECT count(*), total(rang), total(end_at <= ?), total(analyzed_at <= ?) FROM calls",
+            "SELECT count(*), total(rang), total(end_at <= ?), total(analyzed_at <= ? AND "
+            "NOT instr(CAST(extras AS TEXT), '\"analysis\":false')) FROM calls",
             (now_ms, now_ms),
         ).fetchone()
         return dict(zip(("dials", "rang", "ended", "analyzed"), map(int, row), strict=True))
