@@ -169,6 +169,7 @@ async def voice_api(
         KeyAuthentication(ledger.keys),
         queue,
         ledger.reconciliation,
+        status=ledger.dialing.status,
         defaults=defaults or Defaults(FROM, "agent_default"),
         dial_rate=dial_rate,
         checks={"database": ledger.intake.published_ahead},

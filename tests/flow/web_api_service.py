@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from outdial.adapters.duckdb import DuckDBWarehouse
+from outdial.dashboard.notice import Status
 from outdial.http_common.auth import KeyAuthentication, issue_key
 from outdial.http_common.listening import listen
 from outdial.http_common.serving import serving
@@ -75,8 +76,13 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def running(home: Path, *, calls: int = 300) -> AsyncIterator[Service]:
-    """A service with `calls` calls of one tenant over six days, and 40 of another."""
+async def running(
+    home: Path, *, calls: int = 300, status: Status | None = None
+) -> AsyncIterator[Service]:
+    """A service with `calls` calls of one tenant over six days, and 40 of another.
+
+    `status`: how dialing stands.
+    """
     warehouse = DuckDBWarehouse(home / "warehouse.duckdb")
     await warehouse.upgrade()
     rows = realistic(calls, until=NOW, span_ms=6 * DAY) if calls else Rows()
@@ -88,7 +94,7 @@ async def running(home: Path, *, calls: int = 300) -> AsyncIterator[Service]:
     async def key(tenant: str, scope: Scope) -> str:
         return (await issue_key(keys, tenant, [scope])).secret
 
-    app = create_app(warehouse, KeyAuthentication(keys), keys=keys, home=home)
+    app = create_app(warehouse, KeyAuthentication(keys), keys=keys, home=home, status=status)
     async with serving(app, listen("127.0.0.1", 0)) as url, httpx.AsyncClient() as client:
         yield Service(
             url,

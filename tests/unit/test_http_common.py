@@ -231,6 +231,25 @@ async def test_readiness_says_which_check_failed(monkeypatch: pytest.MonkeyPatch
             assert "outdial_calls_accepted_total" in await response.text()
 
 
+async def test_readiness_passes_notes_on() -> None:
+    """What a check returns as text is for a person; the stage is ready all the same."""
+
+    async def noted() -> str:
+        return "3 doubts"
+
+    async with (
+        serving(operations_app({"a": fine, "b": noted}), listen("127.0.0.1", 0)) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/readyz") as response,
+    ):
+        assert response.status == 200
+        assert await response.json() == {
+            "ready": True,
+            "checks": {"a": "ok", "b": "ok"},
+            "notes": {"b": "3 doubts"},
+        }
+
+
 async def test_several_servers_share_a_loop() -> None:
     """Each is ready when without checks, and each stops by itself."""
     app = operations_app({})

@@ -51,6 +51,7 @@ def internal_api(parts: Parts, host: str, checks: Mapping[str, Check]) -> Stage:
         _authentication(parts, host),
         parts.call_queue,
         parts.ledger.reconciliation,
+        status=parts.ledger.dialing.status,
         defaults=Defaults(settings.default_from_number, settings.default_agent_id),
         dial_rate=settings.dial_rate,
         checks={"database": parts.ledger.intake.pauses, **checks},
@@ -85,6 +86,7 @@ def web_api(parts: Parts, host: str, checks: Mapping[str, Check]) -> Stage:
         home=settings.home,
         loader=parts.loader,
         checks=checks,
+        status=parts.ledger.dialing.status,
     )
     stop = asyncio.Event()
 

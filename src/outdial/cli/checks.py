@@ -19,7 +19,10 @@ from outdial.bootstrap.parts import Parts
 from outdial.cli import home, session
 from outdial.cli.output import counted
 from outdial.config import Settings
+from outdial.core.circuit import Trouble
+from outdial.core.times import to_rfc3339
 from outdial.errors import ConfigurationError, OutdialError, Unavailable
+from outdial.ports.dialing import DialingStatus
 
 RETELL = "https://api.retellai.com"
 #: Free space below which a fault is told, and a notice, in bytes.
@@ -129,7 +132,29 @@ async def _database(parts: Parts) -> list[Check]:
     if pauses:
         detail = f"{counted(len(pauses), 'pause')} in force: calls wait"
         found.append(Check("dialing", "notice", detail, "`outdial resume` goes on"))
+    return found + _dialing(await parts.ledger.dialing.status())
+
+
+def _dialing(status: DialingStatus) -> list[Check]:
+    found = []
+    if status.trouble is not None:
+        detail = f"stopped since {to_rfc3339(status.since or status.at)}: {status.reason}"
+        found.append(_fault("dialing", detail, _REMEDIES[status.trouble]))
+    if status.unknown:
+        since = to_rfc3339(status.unknown_since or status.at)
+        detail = f"{counted(status.unknown, 'submission')} of unknown fate, since {since}"
+        found.append(Check("doubts", "notice", detail, "they are looked up by themselves"))
+    for kind, count in status.alarms.items():
+        detail = f"{kind}, {counted(count, 'time')} in 24 hours"
+        found.append(_fault("alarms", detail, "see docs/how-to/dialing-stopped.md"))
     return found
+
+
+_REMEDIES = {
+    Trouble.KEY: "set OUTDIAL_RETELL_API_KEY to a key that Retell accepts; it is tried by itself",
+    Trouble.PAYMENT: "pay Retell; one call at a time finds out by itself",
+    Trouble.OUTAGE: "is Retell up, and OUTDIAL_RETELL_BASE_URL right? It is tried by itself",
+}
 
 
 async def _call_queue(parts: Parts) -> list[Check]:

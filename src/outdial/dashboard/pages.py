@@ -15,6 +15,7 @@ from outdial.analytics.transcript import turns
 from outdial.dashboard import choice as choices
 from outdial.dashboard import formatting
 from outdial.dashboard.assets import Assets
+from outdial.dashboard.notice import Status, notice
 from outdial.dashboard.session import COOKIE, SESSION_SECONDS, BrowserAuthentication, Tokens
 from outdial.dashboard.view import gather
 from outdial.errors import Unavailable
@@ -49,12 +50,17 @@ class Pages:
         authentication: Authentication,
         assets: Assets,
         tokens: Tokens,
+        status: Status | None = None,
     ) -> None:
-        """`authentication` knows sessions, unless there are no keys at all."""
+        """`authentication` knows sessions, unless there are no keys at all.
+
+        `status`: how dialing stands, where the ledger can be asked.
+        """
         self._warehouse = warehouse
         self._authentication = authentication
         self._assets = assets
         self._tokens = tokens
+        self._status = status
         self._templates = _environment(assets)
 
     def routes(self) -> list[Route]:
@@ -81,6 +87,7 @@ class Pages:
         return self._render(
             template,
             tenant=tenant,
+            notice=await notice(self._status),
             view=view,
             periods=choices.PERIODS,
             selects=choices.SELECTS,

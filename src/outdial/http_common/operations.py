@@ -17,7 +17,7 @@ from outdial.http_common.problems import install
 #: Seconds that a check may take before it counts as failed.
 CHECK_SECONDS = 3.0
 
-#: Returns where all is well, raises where it is not.
+#: Returns where all is well, raises where it is not. A text it returns is a note for a person.
 Check = Callable[[], Awaitable[object]]
 
 _log = structlog.get_logger(__name__)
@@ -27,9 +27,10 @@ def operations_routes(checks: Mapping[str, Check]) -> list[Route]:
     """Routes without authentication; `checks` by the name of what they reach."""
 
     async def ready(_: Request) -> Response:
-        states = await _run(checks)
+        states, notes = await _run(checks)
         good = all(state == "ok" for state in states.values())
-        return json_response({"ready": good, "checks": states}, 200 if good else 503)
+        told = {"ready": good, "checks": states} | ({"notes": notes} if notes else {})
+        return json_response(told, 200 if good else 503)
 
     return [
         Route("/healthz", _alive, methods=["GET"]),
@@ -53,13 +54,15 @@ async def _metrics(_: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _run(checks: Mapping[str, Check]) -> dict[str, str]:
+async def _run(checks: Mapping[str, Check]) -> tuple[dict[str, str], dict[str, str]]:
     tasks = {name: asyncio.ensure_future(check()) for name, check in checks.items()}
     if tasks:
         _, late = await asyncio.wait(tasks.values(), timeout=CHECK_SECONDS)
         for task in late:
             task.cancel()
-    return {name: _state(name, task) for name, task in tasks.items()}
+    states = {name: _state(name, task) for name, task in tasks.items()}
+    told = {name: tasks[name].result() for name, state in states.items() if state == "ok"}
+    return states, {name: note for name, note in told.items() if isinstance(note, str)}
 
 
 def _state(name: str, task: asyncio.Future[object]) -> str:

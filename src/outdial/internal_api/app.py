@@ -23,6 +23,7 @@ from outdial.internal_api.openapi import body, problems
 from outdial.internal_api.placing import Placing
 from outdial.internal_api.reading import Defaults
 from outdial.internal_api.schemas import DOCUMENTED
+from outdial.internal_api.standing import Standing, Status
 from outdial.ports.intake import Intake
 from outdial.ports.queue import Queue
 from outdial.ports.reconciliation import DriftLog
@@ -59,6 +60,7 @@ def create_app(  # noqa: PLR0913 - what it needs, it is given
     call_queue: Queue,
     drift: DriftLog,
     *,
+    status: Status,
     defaults: Defaults | None = None,
     dial_rate: float = 1.0,
     checks: Mapping[str, Check] | None = None,
@@ -89,6 +91,16 @@ def create_app(  # noqa: PLR0913 - what it needs, it is given
     placing = Placing(intake, commits, defaults or Defaults())
     _add_calls(app, Calls(intake, placing, authentication), Batches(placing, authentication))
     _add_control(app, Control(intake, authentication))
+    app.add_api_route(
+        "/v1/dialing",
+        Standing(status, authentication).show,
+        methods=["GET"],
+        response_class=Response,
+        responses={
+            200: answer("How dialing stands.", json_content(ref("DialingStatus"))),
+            **problems(),
+        },
+    )
     app.add_api_route(
         "/v1/reconciliation",
         Drifts(drift, authentication).report,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from outdial.core.call import CallStatus
+from outdial.core.circuit import CircuitState, Trouble
 from outdial.http_common.openapi import Problem
 from outdial.internal_api.fields import (
     AgentVersion,
@@ -185,6 +186,34 @@ class PauseList(BaseModel):
     next_cursor: str | None
 
 
+class DialingCircuit(BaseModel):
+    """Closed: calls are dialed. Open: none is. Half-open: one call is tried."""
+
+    state: CircuitState
+    trouble: Trouble | None
+    reason: str | None
+    since: _Time | None
+    next_probe_at: _Time | None
+
+
+class UnknownSubmissions(BaseModel):
+    """Submissions that no answer came to, and whose fate is not known yet."""
+
+    count: int
+    oldest_since: _Time | None
+
+
+class DialingStatus(BaseModel):
+    """Whether calls are dialed at all, and what is not settled; of the whole deployment."""
+
+    as_of: _Time
+    dialing: bool
+    paused: bool
+    circuit: DialingCircuit
+    unknown_submissions: UnknownSubmissions
+    alarms_24h: dict[str, int]
+
+
 class DriftCount(BaseModel):
     """How often Retell and the ledger differed so, and how often that was mended."""
 
@@ -238,5 +267,6 @@ DOCUMENTED: tuple[type[BaseModel], ...] = (
     Call,
     CallList,
     PauseList,
+    DialingStatus,
     DriftReport,
 )

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from outdial.analytics.loader import Loader
 from outdial.dashboard.assets import Assets
+from outdial.dashboard.notice import Status
 from outdial.dashboard.pages import Pages
 from outdial.dashboard.session import BrowserAuthentication, Tokens
 from outdial.http_common.auth import Authentication
@@ -31,12 +32,14 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
     home: Path,
     loader: Loader | None = None,
     checks: Mapping[str, Check] | None = None,
+    status: Status | None = None,
 ) -> FastAPI:
     """API, pages and operations routes.
 
     `keys`: for logging in to the pages; None where there is no authentication. `home`: for the
     session secret and the chart library. `loader`: where it runs in this process, so that the
     warehouse can be rebuilt from here. `checks` for `/readyz`, beside the warehouse's own.
+    `status`: how dialing stands, for the pages' banner; no figure comes from there.
     """
     app = FastAPI(
         title="Outdial analytics",
@@ -59,5 +62,6 @@ def create_app(  # noqa: PLR0913 - one argument a neighbour
     app.include_router(digest_routes(warehouse, authentication))
     app.router.routes.extend(operations_routes({"warehouse": warehouse.as_of, **(checks or {})}))
     add_documents(app)
-    app.router.routes.extend(Pages(warehouse, browsers, Assets(home / "cache"), tokens).routes())
+    pages = Pages(warehouse, browsers, Assets(home / "cache"), tokens, status)
+    app.router.routes.extend(pages.routes())
     return app
