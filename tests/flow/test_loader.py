@@ -10,11 +10,10 @@ import uuid_utils
 
 from outdial.adapters.database import Ledger
 from outdial.adapters.duckdb import DuckDBWarehouse
-from outdial.analytics import loader as loading
-from outdial.analytics.loader import Loader
+from outdial.analytics.loader import Loader, Pace
 from outdial.analytics.records import story
 from outdial.analytics.scope import OwnRows
-from outdial.errors import Unavailable
+from outdial.errors import ConfigurationError, Unavailable
 from outdial.ports.intake import NewCall
 from outdial.ports.warehouse import Row
 from tests.flow.relay_ledger import accept, complete, open_ledger
@@ -48,17 +47,26 @@ class FailingWarehouse(DuckDBWarehouse):
 
 @dataclass
 class Line:
-    """A ledger, a warehouse, and the loader between them, whose clock stands at `now`."""
+    """A ledger, a warehouse, and the loader between them, whose clocks stand at `now`."""
 
     ledger: Ledger
     warehouse: FailingWarehouse
     now: int = 1_000
+    seconds: float = 0.0
     loader: Loader = field(init=False)
 
     def __post_init__(self) -> None:
         """Join them."""
+        self.join(Pace(interval=0.01))
+
+    def join(self, pace: Pace) -> None:
+        """A loader of this pace between the two."""
         self.loader = Loader(
-            self.ledger.warehouse, self.warehouse, interval=0.01, clock=lambda: self.now
+            self.ledger.warehouse,
+            self.warehouse,
+            pace=pace,
+            clock=lambda: self.now,
+            monotonic=lambda: self.seconds,
         )
 
     async def loaded(self) -> set[str]:
@@ -118,11 +126,9 @@ async def test_changes_replace_what_was_loaded(line: Line) -> None:
     assert rows == [("completed", 2)]
 
 
-async def test_freshness_moves_only_when_nothing_waits(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_freshness_moves_only_when_nothing_waits(line: Line) -> None:
     """While a batch is full more may wait, and the answer is no fresher than before."""
-    monkeypatch.setattr(loading, "BATCH", 4)
+    line.join(Pace(batch=4))
     await accept(line.ledger, 6)
     assert await line.loader.load_once()
     assert await line.warehouse.as_of() is None
@@ -157,11 +163,9 @@ async def test_a_crash_before_the_mark_repeats_the_load(line: Line) -> None:
     assert rows == [(len(ids),)]
 
 
-async def test_a_rebuild_brings_everything_back(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_rebuild_brings_everything_back(line: Line) -> None:
     """A rebuild loads the whole ledger into an empty warehouse and tells how far it is."""
-    monkeypatch.setattr(loading, "BATCH", 4)
+    line.join(Pace(batch=4))
     ids = await accept(line.ledger, 6)
     await complete(line.ledger, ids)
     await line.loader.drain()
@@ -172,3 +176,53 @@ async def test_a_rebuild_brings_everything_back(
     assert await line.loaded() == set(ids)
     assert told[-1] == (loaded, 0)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+async def test_a_patient_loader_waits_for_rows_or_for_time(line: Line) -> None:
+    """A warehouse that is paid for by the minute is left asleep until it is worth it."""
+    line.join(Pace(batch=2, interval=5.0, enough=6, patience=60.0))
+    step = line.loader._step
+    assert await step() == 5.0
+    assert await line.warehouse.as_of() == 1_000, "nothing waits: it is as fresh as can be"
+    ids = await accept(line.ledger, 3)
+    line.now = 2_000
+    assert await step() == 5.0
+    line.seconds = 59.0
+    assert await step() == 5.0
+    assert await line.loaded() == set()
+    assert await line.warehouse.as_of() == 1_000
+    line.seconds = 60.0
+    assert await step() == 0.0, "two of three: what waits is loaded to its end"
+    assert await step() == 5.0
+    assert await line.loaded() == set(ids)
+    ids += await accept(line.ledger, 6)
+    assert await step() == 0.0, "enough wait: their time does not matter"
+    while await step() == 0.0:
+        pass
+    assert await line.loaded() == set(ids)
+    assert await line.warehouse.as_of() == 2_000
+
+
+class UnreadyWarehouse(FailingWarehouse):
+    """May not be upgraded, until somebody has granted it."""
+
+    granted = False
+
+    async def upgrade(self) -> None:
+        """Refuse, or do it."""
+        if not self.granted:
+            raise ConfigurationError("the role may not create tables")
+        await super().upgrade()
+
+
+async def test_missing_rights_are_waited_out(line: Line, tmp_path: Path) -> None:
+    """Whoever grants them need not restart us; until then readiness says what is missing."""
+    line.warehouse = UnreadyWarehouse(tmp_path / "other.duckdb")
+    line.join(Pace())
+    assert await line.loader._step() < 15
+    with pytest.raises(Unavailable, match="may not create tables"):
+        await line.loader.check()
+    line.warehouse.granted = True
+    await line.loader._step()
+    await line.loader.check()
+    await line.warehouse.close()

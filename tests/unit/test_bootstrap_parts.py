@@ -29,7 +29,7 @@ def settings(**fields: Any) -> Settings:
         ("parking", {"parked_url": "gs://bucket"}, "OUTDIAL_PARKED_URL"),
         ("sink", {"activity_sink_url": "eventbridge://bus"}, "OUTDIAL_ACTIVITY_SINK_URL"),
         ("sink", {"activity_sink_url": "ftp://x"}, "OUTDIAL_ACTIVITY_SINK_URL"),
-        ("warehouse", {"warehouse_url": "snowflake://u:p@a/d/s"}, "OUTDIAL_WAREHOUSE_URL"),
+        ("warehouse", {"warehouse_url": "snowflake://u:p@a/d"}, "OUTDIAL_WAREHOUSE_URL"),
         ("warehouse", {"warehouse_url": "duckdb://"}, "OUTDIAL_WAREHOUSE_URL"),
         ("ledger", {"database_url": "mysql://localhost/x"}, "OUTDIAL_DATABASE_URL"),
         ("call_queue", {"call_queue_url": "sqlite:///q.db"}, "OUTDIAL_CALL_QUEUE_URL"),
@@ -156,4 +156,17 @@ async def test_every_stage_can_be_built(stage: str, tmp_path: Path) -> None:
     assert built.app is not None
     for worker in built.workers:
         await worker.stop()
+    await parts.close()
+
+
+async def test_with_snowflake_the_relay_loads_and_the_web_api_reads(tmp_path: Path) -> None:
+    """Any number of web APIs may run then; nothing is asked of Snowflake to build them."""
+    url = "snowflake://u:p@account/DB/S?warehouse=W&load_rows=500&load_seconds=300"
+    parts = Parts(settings(warehouse_url=url, home=tmp_path / "home"))
+    web_api = bootstrap_stages.build("web-api", parts, "127.0.0.1")
+    assert web_api.workers == ()
+    relay = bootstrap_stages.build("relay", parts, "127.0.0.1").workers[0]
+    assert "loader" in relay.checks
+    await relay.stop()
+    await asyncio.wait_for(asyncio.ensure_future(relay.run()), 30)
     await parts.close()

@@ -8,10 +8,10 @@ from outdial.bootstrap.parts import Parts
 from outdial.config import Settings
 from outdial.errors import ConfigurationError
 from outdial.ports.queue import Queue
+from outdial.ports.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from outdial.adapters.database import Ledger
-    from outdial.adapters.duckdb import DuckDBWarehouse
     from outdial.reconciler import Reconciler
 
 
@@ -49,7 +49,7 @@ async def open_queue(settings: Settings, name: Literal["calls", "events"]) -> As
 
 
 @asynccontextmanager
-async def open_warehouse(settings: Settings) -> AsyncIterator["DuckDBWarehouse"]:
+async def open_warehouse(settings: Settings) -> AsyncIterator[Warehouse]:
     """The warehouse itself: only where no other process has it open."""
     async with open_parts(settings) as parts:
         yield parts.warehouse

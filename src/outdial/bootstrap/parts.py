@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from outdial.adapters.database.audit import LedgerAudit
     from outdial.adapters.duckdb import DuckDBWarehouse
     from outdial.adapters.retell import RetellPlatform
+    from outdial.adapters.snowflake import Address, SnowflakeWarehouse
     from outdial.adapters.sqlite_queue import QueueFile
     from outdial.analytics.loader import Loader
     from outdial.reconciler import Reconciler
@@ -134,15 +135,18 @@ class Parts:
         return sink
 
     @cached_property
-    def warehouse(self) -> "DuckDBWarehouse":
-        """The warehouse; its file belongs to one process."""
+    def warehouse(self) -> "DuckDBWarehouse | SnowflakeWarehouse":
+        """The warehouse: a DuckDB file, which belongs to one process, or Snowflake."""
+        if self.warehouse_is_shared:
+            return self._snowflake()
         from outdial.adapters.duckdb import DuckDBWarehouse  # noqa: PLC0415
 
         path = _path_in(self.settings.warehouse, "duckdb")
         if path is None:
             scheme = urlsplit(self.settings.warehouse).scheme
             raise ConfigurationError(
-                f"OUTDIAL_WAREHOUSE_URL starts with {scheme}://; use duckdb:///PATH"
+                f"OUTDIAL_WAREHOUSE_URL starts with {scheme}://; use duckdb:///PATH "
+                "or snowflake://…"
             )
         self.make_home()
         warehouse = DuckDBWarehouse(path)
@@ -152,9 +156,38 @@ class Parts:
     @cached_property
     def loader(self) -> "Loader":
         """What moves changed rows to the warehouse."""
-        from outdial.analytics.loader import Loader  # noqa: PLC0415
+        from outdial.analytics.loader import Loader, Pace  # noqa: PLC0415
 
-        return Loader(self.ledger.warehouse, self.warehouse)
+        pace = Pace()
+        if self.warehouse_is_shared:
+            # A minute is what waking a warehouse costs at least.
+            address = self._snowflake_address()
+            rows, seconds = address.load_rows, address.load_seconds
+            pace = Pace(batch=rows, interval=5.0, enough=rows, patience=seconds)
+        return Loader(self.ledger.warehouse, self.warehouse, pace=pace)
+
+    @property
+    def warehouse_is_shared(self) -> bool:
+        """Any process may use it: the loader runs in the relay then, and the web API only reads."""
+        return self.settings.warehouse.startswith("snowflake:")
+
+    def _snowflake(self) -> "SnowflakeWarehouse":
+        address = self._snowflake_address()
+        from outdial.adapters.snowflake import SnowflakeWarehouse  # noqa: PLC0415
+
+        warehouse = SnowflakeWarehouse(address)
+        self._closing.push_async_callback(warehouse.close)
+        return warehouse
+
+    def _snowflake_address(self) -> "Address":
+        try:
+            from outdial.adapters.snowflake import Address  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"OUTDIAL_WAREHOUSE_URL is Snowflake's, and the package {error.name} is not "
+                "installed: pip install 'outdial[snowflake]'"
+            ) from None
+        return Address.of(self.settings.warehouse)
 
     def make_home(self) -> None:
         """The folder of the embedded parts."""

@@ -47,7 +47,7 @@ async def serve(  # noqa: PLR0913 - what, how, where, and until when
         parts = await stack.enter_async_context(open_parts(settings))
         if stage != "webhook":
             await require_schema(parts)
-        if stage == "web-api":
+        if stage == "web-api" and not parts.warehouse_is_shared:
             await parts.warehouse.upgrade()
         built = stages.build(stage, parts, host)
         await stack.enter_async_context(watching_loop())
@@ -93,7 +93,8 @@ async def up(  # noqa: PLR0913 - how, where, and until when
             settings = _simulated(settings, urls["simulator"])
         parts = await stack.enter_async_context(open_parts(settings))
         await parts.ledger.upgrade()
-        await parts.warehouse.upgrade()
+        if not parts.warehouse_is_shared:
+            await parts.warehouse.upgrade()
         new_key = await _first_key(parts)
         workers = [build(parts) for build in stages.WORKERS.values()]
         checks = {name: check for worker in workers for name, check in worker.checks.items()}

@@ -74,26 +74,31 @@ def webhook(parts: Parts, _host: str, _checks: Mapping[str, Check]) -> Stage:
 
 
 def web_api(parts: Parts, host: str, checks: Mapping[str, Check]) -> Stage:
-    """Analytics and dashboard; the loader runs here, where DuckDB's file is."""
+    """Analytics and dashboard; where DuckDB's file is, the loader runs here."""
     from outdial.web_api import create_app  # noqa: PLC0415
 
     settings = parts.settings
     parts.make_home()
+    loading = None if parts.warehouse_is_shared else _loading(parts)
     app = create_app(
         parts.warehouse,
         _authentication(parts, host),
         keys=parts.ledger.keys if settings.auth == "keys" else None,
         home=settings.home,
-        loader=parts.loader,
+        loader=None if loading is None else parts.loader,
         checks=checks,
         status=parts.ledger.dialing.status,
     )
+    return Stage(app, () if loading is None else (loading,))
+
+
+def _loading(parts: Parts) -> Worker:
     stop = asyncio.Event()
 
     async def end() -> None:
         stop.set()
 
-    return Stage(app, (Worker("loader", lambda: parts.loader.run(stop), end),))
+    return Worker("loader", lambda: parts.loader.run(stop), end, {"loader": parts.loader.check})
 
 
 def call_processor(parts: Parts) -> Worker:
@@ -138,7 +143,26 @@ def relay(parts: Parts) -> Worker:
     async def stop() -> None:
         stage.stop()
 
-    return Worker("relay", stage.run, stop, stage.checks)
+    alone = Worker("relay", stage.run, stop, stage.checks)
+    return _both(alone, _loading(parts)) if parts.warehouse_is_shared else alone
+
+
+def _both(one: Worker, other: Worker) -> Worker:
+    """Two that go on together; a fault of ours in one ends both, loudly."""
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            for each in (one, other):
+                group.create_task(_ended(each))
+
+    async def _ended(each: Worker) -> None:
+        await each.run()
+
+    async def stop() -> None:
+        await one.stop()
+        await other.stop()
+
+    return Worker(one.name, run, stop, {**one.checks, **other.checks})
 
 
 def reconciler(parts: Parts) -> Worker:
