@@ -9,13 +9,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from outdial.core.reconciling import Drift
 from outdial.core.submission import Unanswered
 from outdial.ports.outbox import Delivered
+from outdial.ports.platform import ListedCall
+from outdial.ports.reconciliation import Learned
 from tests.ledger_world import analyzed, open_world, started
 
-_TABLES = "calls|attempts|provider_events|activity_events|idempotency_keys"
+_TABLES = "calls|attempts|provider_events|activity_events|idempotency_keys|drift"
 #: Indexes that hold only what waits for somebody: going through one of them is no scan of history.
-_WAITING = "due|due_at|published|scheduled|expiring|outbox|unloaded|line_open|lease|parked"
+_WAITING = (
+    "due|due_at|published|scheduled|expiring|outbox|unloaded|line_open|lease|parked|silent|unmended"
+)
 _SCAN = re.compile(rf"SCAN ({_TABLES})\b(?!.* USING .*INDEX ix_\w+?_({_WAITING})\b)")
 
 
@@ -63,6 +68,18 @@ async def test_no_stage_scans_a_table(tmp_path: Path, statements: dict[str, Any]
             [Delivered(one) for one in await ledger.activity.lease_deliveries(10, 30)]
         )
         await ledger.warehouse.loaded(await ledger.warehouse.changes(100))
+        await world.placed()
+        ledger.clock.ahead += 900_000
+        reconciliation = ledger.reconciliation
+        [silent] = await reconciliation.silent(10)
+        await reconciliation.witnesses(silent, 4)
+        await reconciliation.learned(Learned(silent, 1, drift=Drift.NOT_FOUND, vanished=True))
+        listed = ListedCall("call_stray", None, None)
+        await reconciliation.claim_search(0)
+        await reconciliation.unknown([listed])
+        await reconciliation.adopt(listed, [b'{"event":"call_found","call":{"call_id":"stray"}}'])
+        await reconciliation.silent(10, unasked_since=0)
+        await reconciliation.report()
         async for page in ledger.inbox.stored(call_id=call_id):
             await ledger.inbox.replay([one.id for one in page])
     scans = []

@@ -124,17 +124,18 @@ class LedgerReconciliation(LedgerDriftLog):
     async def claim_search(self, every_ms: int) -> bool:
         """See the port. What is of no more interest is forgotten as often."""
 
+        def due(now: int) -> ColumnElement[bool]:
+            last = reconciliation.c.searched_at
+            return or_(last.is_(None), last <= now - every_ms)
+
+        def look(connection: Connection) -> bool:
+            found = select(reconciliation.c.id).where(due(self._clock.now(connection)))
+            return connection.execute(found).first() is not None
+
         def work(connection: Connection) -> bool:
             now = self._clock.now(connection)
             claimed = connection.execute(
-                update(reconciliation)
-                .where(
-                    or_(
-                        reconciliation.c.searched_at.is_(None),
-                        reconciliation.c.searched_at <= now - every_ms,
-                    )
-                )
-                .values(searched_at=now)
+                update(reconciliation).where(due(now)).values(searched_at=now)
             )
             if not claimed.rowcount:
                 return False
@@ -146,7 +147,7 @@ class LedgerReconciliation(LedgerDriftLog):
             connection.execute(delete(drift).where(drift.c.found_at <= now - KEEP_MS))
             return True
 
-        return await self._database.transact(work)
+        return await self._database.read(look) and await self._database.transact(work)
 
     async def unknown(self, listed: Sequence[ListedCall]) -> list[ListedCall]:
         """See the port."""
