@@ -1,5 +1,8 @@
 """What is promised about installing and starting: locks, light imports, documented commands."""
 
+import ast
+import importlib.metadata
+import itertools
 import re
 import subprocess
 import sys
@@ -36,6 +39,17 @@ HEAVY = {
     "vl_convert",
 }
 
+#: What the interfaces of declared packages are made of: FastAPI's, aiohttp's, the extras'.
+SHOWN = {
+    "botocore",
+    "cryptography",
+    "pyarrow",
+    "pydantic_core",
+    "starlette",
+    "typing_extensions",
+    "yarl",
+}
+
 
 def _pins(lock: str) -> dict[str, Version]:
     """Read a lock: versions by normalised name, whatever the platform."""
@@ -49,6 +63,30 @@ def test_a_lock_names_no_index(lock: str) -> None:
     """A lock holds names, versions and hashes; where to get them is each machine's own affair."""
     text = (LOCKS / f"{lock}.txt").read_text(encoding="utf-8")
     assert re.findall(r"\w+://\S*|--(?:index|extra|find|trusted)\S*", text) == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """No module lives on a package that another one happens to bring along."""
+    project = PROJECT["project"]
+    declared = [
+        *project["dependencies"],
+        *itertools.chain(*project["optional-dependencies"].values()),
+    ]
+    named = {canonicalize_name(Requirement(text).name) for text in declared}
+    owners = importlib.metadata.packages_distributions()
+    borrowed = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported = [node.module or ""]
+            else:
+                continue
+            for top in {name.partition(".")[0] for name in imported} - sys.stdlib_module_names:
+                if not named & {canonicalize_name(owner) for owner in owners.get(top, ())}:
+                    borrowed[top] = path.name
+    assert borrowed.keys() - SHOWN == {"outdial"}, borrowed
 
 
 @pytest.mark.parametrize("lock", sorted(path.stem for path in LOCKS.glob("*.txt")))
