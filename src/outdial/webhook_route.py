@@ -16,6 +16,7 @@ from starlette.routing import Route
 from outdial.core.lenient_json import decode_object
 from outdial.core.messages import EventMessage, encode_event
 from outdial.errors import Unavailable
+from outdial.http_common.dropping import drop
 from outdial.http_common.operations import operations_routes
 from outdial.http_common.problems import install
 from outdial.ports.parking import Parking
@@ -107,6 +108,8 @@ class WebhookRoute:
         try:
             body = await _read(scope, receive)
         except _TooLargeError as error:
+            if not error.whole:
+                await drop(scope, receive)
             # What was not read is still on the wire: no other request can follow on it.
             await _reply(send, refusal(413, str(error)), close=True)
             return
@@ -135,7 +138,11 @@ class WebhookRoute:
 
 
 class _TooLargeError(Exception):
-    """The body is over the limit, or says it will be."""
+    """The body is over the limit, or says it will be; `whole` where all of it was read."""
+
+    def __init__(self, detail: str, *, whole: bool = False) -> None:
+        super().__init__(detail)
+        self.whole = whole
 
 
 async def _read(scope: _Message, receive: _Receive) -> bytes | None:
@@ -152,9 +159,10 @@ async def _read(scope: _Message, receive: _Receive) -> bytes | None:
         if message["type"] == "http.disconnect":
             return None
         body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise _TooLargeError(f"{too_large(len(body))} so far")
         more = message.get("more_body", False)
+        if (size := len(body)) > MAX_BODY_BYTES:
+            body.clear()
+            raise _TooLargeError(f"{too_large(size)} so far", whole=not more)
     return bytes(body)
 
 

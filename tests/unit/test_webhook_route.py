@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import httpx
 import pytest
@@ -12,6 +14,10 @@ from outdial.adapters.memory import MemoryParking, MemoryQueue
 from outdial.core.messages import decode_event, open_payload
 from outdial.core.signature import HEADER, sign
 from outdial.errors import Unavailable
+from outdial.http_common import dropping
+from outdial.http_common.dropping import MOST_DROPPED
+from outdial.http_common.listening import listen
+from outdial.http_common.serving import serving
 from outdial.ports.queue import Outgoing
 from outdial.webhook_lambda import MAX_BODY_BYTES, wall_clock
 from outdial.webhook_route import PATH, WebhookRoute, webhook_app
@@ -106,17 +112,48 @@ async def test_a_queue_away(client: httpx.AsyncClient, queue: FailingQueue) -> N
     assert "secret" not in answer.text
 
 
-async def test_too_large_by_its_own_word(client: httpx.AsyncClient) -> None:
-    """A body announced as over 10 MB is refused without being read, and ends the connection."""
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-length": str(MOST_DROPPED + 1)},
+        {"content-length": "9" * 5000},
+        {"content-length": str(MAX_BODY_BYTES + 1), "expect": "100-continue"},
+    ],
+)
+async def test_too_large_by_its_own_word(
+    client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    """What is announced as far too large, or only offered, is refused without being read."""
 
     async def body() -> AsyncIterator[bytes]:
         raise AssertionError("nothing of it is read")
         yield b""
 
-    for length in (str(MAX_BODY_BYTES + 1), "9" * 5000):
-        answer = await client.post(PATH, content=body(), headers={"content-length": length})
-        assert answer.status_code == 413
-        assert answer.headers["connection"] == "close"
+    answer = await client.post(PATH, content=body(), headers=headers)
+    assert answer.status_code == 413
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("way", ["announced", "chunked"])
+async def test_a_plain_client_sees_why_it_is_refused(
+    queue: FailingQueue, parking: MemoryParking, way: str
+) -> None:
+    """A client that reads only when all is written gets its 413, not a reset connection."""
+    size = MAX_BODY_BYTES + 8_000_000
+
+    def ask(url: str) -> int:
+        chunks = [b"x" * 1_000_000] * (size // 1_000_000)
+        body = b"".join(chunks) if way == "announced" else iter(chunks)
+        try:
+            with urlopen(Request(url + PATH, data=body, method="POST")) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            with error:
+                return error.code
+
+    app = webhook_app([KEY], queue, parking)
+    async with serving(app, listen("127.0.0.1", 0)) as url:
+        assert await asyncio.to_thread(ask, url) == 413
 
 
 async def test_what_is_too_large_is_logged_with_its_size(
@@ -133,7 +170,7 @@ async def test_what_is_too_large_is_logged_with_its_size(
 
 
 async def test_too_large_in_chunks(client: httpx.AsyncClient) -> None:
-    """A body that grows over 10 MB is refused there and then."""
+    """A body that grows and grows is refused once a bounded part of it was dropped."""
     sent = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -143,7 +180,20 @@ async def test_too_large_in_chunks(client: httpx.AsyncClient) -> None:
             yield b"x" * 1_000_000
 
     assert (await client.post(PATH, content=body())).status_code == 413
-    assert sent <= MAX_BODY_BYTES + 1_000_000
+    assert sent <= MAX_BODY_BYTES + MOST_DROPPED + 2_000_000
+
+
+async def test_a_caller_that_stalls_is_not_waited_for(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropping the rest of a refused body ends after a while, however slowly it comes."""
+    monkeypatch.setattr(dropping, "IDLE_SECONDS", 0.01)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * (MAX_BODY_BYTES + 1)
+        await asyncio.Event().wait()
+
+    assert (await client.post(PATH, content=body())).status_code == 413
 
 
 async def test_a_caller_that_goes(queue: FailingQueue, parking: MemoryParking) -> None:

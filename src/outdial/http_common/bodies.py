@@ -7,6 +7,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from outdial.http_common.dropping import drop
 from outdial.http_common.json_doubts import doubts_in
 from outdial.http_common.problems import Fault, Problem, ProblemError, invalid, malformed
 
@@ -42,10 +43,14 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 async def read_body(request: Request, limit: int = MEGABYTE) -> bytes:
-    """The whole body; 413 without reading on where it is over `limit` bytes."""
+    """The whole body; 413, and the rest dropped, where it is over `limit` bytes."""
     body = bytearray()
-    async for chunk in chunks(request, limit):
-        body += chunk
+    try:
+        async for chunk in chunks(request, limit):
+            body += chunk
+    except ProblemError:
+        await drop(request.scope, request.receive)
+        raise
     return bytes(body)
 
 
@@ -66,6 +71,11 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any of its kinds
     except orjson.JSONDecodeError as error:
         if "depth limit" in str(error):
             raise ProblemError(invalid([Fault("#", "is nested too deep")])) from None
+        if "infinity" in str(error):
+            detail = (
+                "a number in the body is beyond all that JSON readers can hold: send it as text"
+            )
+            raise ProblemError(malformed(detail)) from None
         raise ProblemError(malformed(f"the body is not valid JSON: {error}")) from None
     if doubts := doubts_in(body):
         raise ProblemError(invalid(doubts))
