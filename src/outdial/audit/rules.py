@@ -11,6 +11,8 @@ RULES: dict[str, str] = {
     "duplicate_dial": "no second call for an attempt was ever heard of",
     "rang_after_proof": "nothing rang that was proven not to have been dialed",
     "found_after_lost": "nothing was found after it was told as never placed",
+    "unknown_call": "no call with our metadata came that we never placed",
+    "shared_call_id": "no two attempts were told to be the same call",
     "inbox_stuck": "no provider event waits in the inbox",
     "inbox_unapplied": "every provider event has had its effect",
     "attempt_end": "an attempt told as initiated has one end told, once it is over",

@@ -9,10 +9,11 @@ from outdial.ports.audit import AuditedAttempt, AuditedCall
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """All in ms. `grace`: how late the stages may be before it is told."""
+    """All in ms, as configured. `grace`: how late the stages may be before it is told."""
 
     republish: int
     reconcile: int
+    analysis: int
     grace: int = 60_000
 
 
@@ -83,9 +84,9 @@ def _in_progress(call: AuditedCall, late: int, times: Times) -> Wait:
     last = _last(call)
     if last is None or last.status not in LIVE:
         return Wait("news")
-    heard = max(last.claimed_at, last.initiated_at or 0, last.started_at or 0)
     # Twice: the reconciler asks after that time, politely, and then its answer has to be heard.
-    return Wait("news", ask=heard + 2 * times.reconcile < late)
+    patience = 2 * times.reconcile + times.analysis
+    return Wait("news", ask=last.heard_at + patience < late)
 
 
 def _last(call: AuditedCall) -> AuditedAttempt | None:

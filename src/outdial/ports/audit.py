@@ -25,7 +25,10 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class AuditedAttempt:
-    """An attempt, as far as a rule asks for it."""
+    """An attempt, as far as a rule asks for it.
+
+    `heard_at`: when anything was last heard of it, or the provider last asked about it.
+    """
 
     id: str
     number: int
@@ -33,9 +36,7 @@ class AuditedAttempt:
     retell_call_id: str | None
     line_open: bool
     lease_until: int | None
-    claimed_at: int
-    initiated_at: int | None
-    started_at: int | None
+    heard_at: int
     disconnection_reason: str | None
     provisional: bool
     stamp: Stamp

@@ -56,8 +56,11 @@ _ATTEMPTS = ATTEMPT_ROWS.add_columns(
     attempts.c.line_open,
     attempts.c.lease_until,
     attempts.c.claimed_at,
+    attempts.c.silent_since,
+    attempts.c.asked_at,
     attempts.c.loaded_version,
 ).order_by(attempts.c.call_id, attempts.c.number)
+_HEARD = ("claimed_at", "initiated_at", "started_at", "silent_since", "asked_at")
 _ACTIVITY = ACTIVITY_ROWS.add_columns(
     (activity_events.c.delivered_at.is_(None) & activity_events.c.parked_at.is_(None)).label(
         "waits"
@@ -235,9 +238,7 @@ def _attempt(row: RowMapping) -> AuditedAttempt:
         retell_call_id=row["retell_call_id"],
         line_open=row["line_open"],
         lease_until=row["lease_until"],
-        claimed_at=row["claimed_at"],
-        initiated_at=row["initiated_at"],
-        started_at=row["started_at"],
+        heard_at=max(row[name] or 0 for name in _HEARD),
         disconnection_reason=row["disconnection_reason"],
         provisional=row["provisional"],
         stamp=_stamp(row, "attempt_id", ATTEMPT_COLUMNS, row["loaded_version"]),
