@@ -18,10 +18,10 @@ from outdial.adapters.memory.queue import MemoryQueue
 from outdial.call_processor import CallProcessor, DialTimes
 from outdial.call_processor.gauge import Gauge
 from outdial.core.messages import CallHint, encode_call_hint
-from outdial.core.submission import Refused, Suspended, Throttled, Unanswered
+from outdial.core.submission import Placed, Refused, Suspended, Throttled, Unanswered
 from outdial.errors import Unavailable
 from outdial.ports.queue import Outgoing
-from tests.ledger_world import World, open_world
+from tests.ledger_world import RULES, World, open_world
 
 TIMES = DialTimes(lease=60.0, timeout=24.0)
 
@@ -555,6 +555,95 @@ async def test_a_second_call_that_can_not_be_stopped_is_still_recorded(shop: Sho
 
 def _json(value: Any) -> bytes:
     return orjson.dumps(value)
+
+
+async def test_one_call_id_for_two_attempts_stops_nothing(shop: Shop) -> None:
+    """An alarm; the second call is looked up and placed, and the stage dials on."""
+    world = shop.world
+    first, second, third = [await world.accept() for _ in range(3)]
+    async with shop.open():
+        await shop.hint(first)
+        await shop.settled()
+        [dial] = shop.platform.dials
+        shop.platform.script.append(Placed(dial.retell_call_id))
+        await shop.hint(second)
+        await shop.settled()
+        assert await statuses(shop, [first, second]) == ["in_progress", "dialing"]
+        await shop.hint(third)
+        await shop.settled()
+        world.ledger.clock.ahead += 2_001
+        await until(lambda: _in(shop, second, "in_progress"))
+    assert len(shop.platform.dials) == 3
+    assert await world.alarms() == [("shared_call_id", dial.retell_call_id)]
+    for call_id in (first, second, third):
+        assert await world.told(call_id) == ["initiated"]
+
+
+async def test_a_doubt_is_settled_without_a_hint(shop: Shop) -> None:
+    """With the queue away and everything paused, whoever runs looks it up and adopts it."""
+    world = shop.world
+    call_id = await world.accept()
+    shop.platform.script.append(LostAnswer())
+    await shop.hint(call_id)
+    async with shop.open():
+        await shop.settled()
+    await world.ledger.intake.pause(None, None)
+    world.ledger.clock.ahead += 2_001
+    async with shop.open():
+        await until(lambda: _in(shop, call_id, "in_progress"))
+    assert len(shop.platform.dials) == 1
+
+
+async def test_a_submission_nobody_ever_saw_is_given_up(shop: Shop) -> None:
+    """Past the window, by two looks of whichever worker; an error between them is no look."""
+    world = shop.world
+    call_id = await world.accept()
+    await world.answer(await world.claim(call_id), Unanswered("reset"))
+    world.ledger.clock.ahead += RULES.submit_ms
+    async with shop.open():
+        await until(lambda: _absent(shop))
+    shop.platform.away = True
+    world.ledger.clock.ahead += RULES.look_ups.apart_ms
+    async with shop.open():
+        await until(lambda: _message(shop, call_id, "could not be looked up"))
+    shop.platform.away = False
+    world.ledger.clock.ahead += RULES.look_ups.apart_ms
+    async with shop.open():
+        await until(lambda: _in(shop, call_id, "failed"))
+    assert shop.platform.dials == []
+    [event] = await world.events(call_id)
+    assert event["data"]["reason"] == "submission_lost"
+
+
+async def test_a_worker_with_a_clock_of_its_own(shop: Shop) -> None:
+    """An hour off, or of another epoch: only the time that passes on it counts."""
+    ids = [await shop.world.accept() for _ in range(10)]
+    shop.platform.script.extend([LostAnswer()] * 3)
+    await shop.hint(*ids, *ids)
+    async with shop.open(clock=lambda: time.monotonic() + 3_600), shop.open():
+        await shop.settled()
+        shop.world.ledger.clock.ahead += 2_001
+        await until(lambda: _all_in_progress(shop, ids))
+    assert len(shop.platform.dials) == 10
+    assert await shop.world.alarms() == []
+
+
+async def _in(shop: Shop, call_id: str, status: str) -> bool:
+    return await statuses(shop, [call_id]) == [status]
+
+
+async def _all_in_progress(shop: Shop, ids: Sequence[str]) -> bool:
+    return set(await statuses(shop, ids)) == {"in_progress"}
+
+
+async def _absent(shop: Shop) -> bool:
+    [[absent_at]] = await shop.world.rows(text("SELECT absent_at FROM attempts"))
+    return absent_at is not None
+
+
+async def _message(shop: Shop, call_id: str, words: str) -> bool:
+    [attempt] = (await shop.world.call(call_id)).attempts
+    return (attempt.message or "").startswith(words)
 
 
 async def test_the_gauge_goes_on_when_retell_is_away(shop: Shop) -> None:
