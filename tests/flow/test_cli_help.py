@@ -1,9 +1,12 @@
 """The command line by itself: help, version, usage, errors, and the pages made from it."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,8 @@ def test_the_version_is_the_packages(program: Program) -> None:
         (("keys", "create", "--scope", "all"), "all is none of calls:write"),
         (("events", "replay", "--since", "yesterday"), "write 2026-11-22T16:00:00Z"),
         (("dlq", "list", "letters"), "letters is none of calls, events, activity"),
+        (("up", "--speed", "0"), "'--speed': must be greater than or equal to 0.01; see `outdial"),
+        (("calls", "list", "-n", "x"), "must be a valid integer"),
     ],
 )
 def test_wrong_usage_is_one_line_and_two(
@@ -116,6 +121,14 @@ def test_a_family_alone_shows_what_there_is(program: Program) -> None:
         (("keys", "list"), {"OUTDIAL_DATABASE_URL": "mysql://x/y"}, "mysql"),
         (("keys", "list"), {}, "run `outdial db upgrade`"),
         (("up",), {"OUTDIAL_HOME": "/dev/null/home"}, "set it to another folder"),
+        (("up",), {"OUTDIAL_HOME": "/proc/x"}, "OUTDIAL_HOME /proc/x can't be made: "),
+        (("keys", "list"), {"OUTDIAL_HOME": "/proc/x"}, "OUTDIAL_HOME /proc/x can't be made: "),
+        (("serve", "simulator"), {"OUTDIAL_HOME": "/proc/x"}, "/proc/x can't be made: "),
+        (
+            ("calls", "show", "nothing"),
+            {"OUTDIAL_API_URL": "http://127.0.0.1:9"},
+            "no answer from http://127.0.0.1:9: connection refused; is it running?",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_and_one(
@@ -126,6 +139,70 @@ def test_what_is_wrong_is_one_line_and_one(
     assert told in done.stderr
     assert done.stderr.startswith("outdial: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("keys", "revoke", "x"), "there is no key x; see `outdial keys list`"),
+        (("dlq", "show", "events", "x"), "there is no dead letter x in events"),
+        (("dlq", "show", "activity", "x"), "there is no dead letter x in activity"),
+        (("dlq", "redrive", "events", "x", "y"), "there is no dead letter x, y in events"),
+        (("dlq", "redrive", "activity", "x"), "there is no dead letter x in activity"),
+        (("events", "replay", "--call", "x"), "there is no call x; see `outdial calls list`"),
+    ],
+)
+def test_an_id_that_is_unknown_is_one_line_and_one(
+    program: Program, arguments: tuple[str, ...], told: str
+) -> None:
+    """What is not there is no wrong usage: exit code 1, one line, and nothing on stdout."""
+    program.run("db", "upgrade")
+    done = program.run(*arguments, code=1)
+    assert done.stderr.startswith(f"outdial: {told}")
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("arguments", [("calls", "show", "x"), ("pause",), ("import", "one.csv")])
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (404, b"<html>", "it answers HTTP 404"),
+        (401, b"{}", "it answers HTTP 401"),
+        (404, b"ours", "it answers HTTP 404"),
+        (200, b"<html>", "it answers with something else than its JSON"),
+    ],
+)
+def test_a_server_that_is_another_is_told_as_such(
+    program: Program, arguments: tuple[str, ...], status: int, body: bytes, said: str
+) -> None:
+    """A URL that leads elsewhere, be it to a service of ours, is told with the setting to mend."""
+    (program.folder / "one.csv").write_text("phone\n+14155550123\n", encoding="utf-8")
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            detail = f"there is nothing at {self.path}"
+            told = json.dumps({"type": "urn:outdial:problem:not-found", "detail": detail}).encode()
+            sent = told if body == b"ours" else body
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        do_POST = do_GET  # noqa: N815 - named by the standard library
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = program.run(*arguments, code=1, OUTDIAL_API_URL=url)
+        server.shutdown()
+    if arguments[0] == "import" and status == 200:
+        said = "the answers do not match the calls sent"
+    else:
+        said = f"{url} does not look like the Voice API: {said}"
+    assert f"outdial: {said}; set OUTDIAL_API_URL to where it runs\n" in done.stderr
 
 
 def test_the_database_is_upgraded_once(program: Program) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from outdial import bootstrap, config
 from outdial.cli import home
+from outdial.core.times import parse_rfc3339, to_rfc3339
 from outdial.ports.queue import Outgoing
-from tests.flow.program import PATIENCE, Program, Started
+from tests.flow.program import PATIENCE, Done, Program, Started
 
 PORTS = [f"--{name}-port=0" for name in ("internal-api", "webhook", "web-api", "simulator")]
 UP = ("up", *PORTS, "--speed=200")
@@ -163,6 +164,8 @@ def test_the_stop_button_holds_and_lets_go(program: Program, up: Started) -> Non
     """A paused campaign dials nobody; its calls can be cancelled; `resume` goes on."""
     assert up.said["ready"]
     assert "campaign held" in program.run("pause", "--campaign=held").stdout
+    (held,) = program.json("pause", "--campaign=held")["items"]
+    assert to_rfc3339(parse_rfc3339(held["since"])) == held["since"]
     call = program.json("call", "+13125550150", "--campaign=held", "--no-wait")
     assert "is cancelled" in program.run("calls", "cancel", call["id"]).stdout
     assert program.json("calls", "cancel", call["id"])["status"] == "cancelled"
@@ -185,7 +188,8 @@ def test_keys_are_made_listed_and_revoked(program: Program, up: Started) -> None
     program.run("keys", "revoke", made["id"])
     (record,) = [x for x in program.json("keys", "list")["items"] if x["id"] == made["id"]]
     assert record["revoked_at"] is not None
-    program.run("keys", "revoke", "nothing", code=2)
+    refused = program.run("keys", "revoke", "nothing", code=1)
+    assert refused.stderr == "outdial: there is no key nothing; see `outdial keys list`\n"
 
 
 def test_a_wrong_key_stops_an_import_with_one_line(program: Program, up: Started) -> None:
@@ -221,7 +225,9 @@ def test_dead_letters_are_shown_and_sent_back(program: Program, up: Started) -> 
         assert program.json("dlq", "list", queue) == {"items": []}
         assert program.json("dlq", "redrive", queue) == {"redriven": 0}
     program.run("dlq", "list", "letters", code=2)
-    program.run("dlq", "show", "calls", "nothing", code=2)
+    told = "outdial: there is no dead letter nothing in calls; see `outdial dlq list calls`\n"
+    assert program.run("dlq", "show", "calls", "nothing", code=1) == Done("", told)
+    assert program.run("dlq", "redrive", "calls", "nothing", code=1) == Done("", told)
 
 
 def test_poison_is_shown_with_its_reason_and_body(program: Program, up: Started) -> None:

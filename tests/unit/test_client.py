@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import json
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import web
 
 from outdial.client import ApiError, CallRequest, Client
+from outdial.client.problems import cause
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,6 +65,30 @@ async def test_no_answer_is_an_api_error_that_names_the_address() -> None:
         with pytest.raises(ApiError, match=r"http://127\.0\.0\.1:9") as caught:
             await client.get("x")
     assert caught.value.problem.status == 0
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9)"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 111] a, [Errno 111] b"), "connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ssl.SSLError(1, "[SSL] wrong version number"), "[SSL] wrong version number"),
+        (EOFError("it broke\noff"), "it broke off"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_a_failed_connection_is_told_in_plain_words(why: Exception, words: str) -> None:
+    """The system's words for it, without the HTTP library's."""
+    assert cause(why) == words
+
+
+async def test_a_dead_port_is_told_without_the_librarys_words() -> None:
+    """The address once, and why."""
+    async with Client("http://localhost:9", retries=0) as client:
+        with pytest.raises(ApiError) as caught:
+            await client.get("x")
+    assert str(caught.value) == "no answer from http://localhost:9: connection refused"
 
 
 async def test_a_refusal_is_not_repeated() -> None:

@@ -71,7 +71,8 @@ def _with_remedy(error: Unavailable) -> str:
 
 
 def _usage(error: typer.TyperException) -> int:
-    message = error.format_message()
+    # Typer hands on how its validation library puts it.
+    message = error.format_message().replace("Input should be", "must be")
     if message.startswith("Usage:"):
         # A command group that was named alone: its help says what there is.
         note(message)

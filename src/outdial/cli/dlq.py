@@ -10,6 +10,7 @@ from outdial.cli import session
 from outdial.cli.family import Family
 from outdial.cli.output import counted, note, say, say_facts, say_json, say_table
 from outdial.core.times import to_rfc3339
+from outdial.errors import OutdialError
 
 if TYPE_CHECKING:
     from outdial.ports.outbox import Undeliverable
@@ -75,7 +76,7 @@ def show(
     letters = session.run(_letters(_known(queue), _MOST))
     found = [letter for letter in letters if letter.id == letter_id]
     if not found:
-        raise typer.BadParameter(f"no dead letter {letter_id} in {queue}", param_hint="ID")
+        raise OutdialError(_unknown([letter_id], queue))
     if as_json:
         say_json(_as_json(found[0]))
     else:
@@ -101,13 +102,13 @@ def redrive(
       outdial dlq redrive events
       outdial dlq redrive activity 6ee2…
     """
-    sent = session.run(_redrive(_known(queue), ids or None))
+    sent, unknown = session.run(_redrive(_known(queue), ids or None))
     if as_json:
         say_json({"redriven": sent})
-    else:
+    elif sent or not unknown:
         say(f"{counted(sent, 'dead letter')} sent back to {queue}.")
-    if ids and sent < len(set(ids)):
-        raise typer.BadParameter("some of these ids are no dead letters", param_hint="ID")
+    if unknown:
+        raise OutdialError(_unknown(unknown, queue))
 
 
 FAMILY: Family = (
@@ -133,15 +134,24 @@ async def _letters(queue: Name, limit: int) -> list[Letter]:
         return [_dead(item) for item in await opened.dead_letters(limit)]
 
 
-async def _redrive(queue: Name, ids: Sequence[str] | None) -> int:
+def _unknown(ids: Sequence[str], queue: str) -> str:
+    return f"there is no dead letter {', '.join(ids)} in {queue}; see `outdial dlq list {queue}`"
+
+
+async def _redrive(queue: Name, ids: Sequence[str] | None) -> tuple[int, list[str]]:
+    """How many were sent back, and which of `ids` are none."""
     from outdial import bootstrap, config  # noqa: PLC0415
 
+    known = set() if ids is None else {letter.id for letter in await _letters(queue, _MOST)}
+    unknown = [one for one in dict.fromkeys(ids or ()) if one not in known]
+    if ids is not None and len(unknown) == len(set(ids)):
+        return 0, unknown
     settings = config.load()
     if queue == "activity":
         async with bootstrap.open_ledger(settings) as ledger:
-            return await ledger.activity.redrive(ids)
+            return await ledger.activity.redrive(ids), unknown
     async with bootstrap.open_queue(settings, queue) as opened:
-        return await opened.redrive(ids)
+        return await opened.redrive(ids), unknown
 
 
 def _undelivered(item: "Undeliverable") -> Letter:

@@ -9,7 +9,7 @@ import typer
 from outdial.cli import progress, session
 from outdial.cli.family import Family
 from outdial.cli.output import counted, note, say, say_facts, say_json, styled
-from outdial.errors import Poison
+from outdial.errors import OutdialError, Poison
 
 if TYPE_CHECKING:
     from outdial.ports.inbox import StoredEvent
@@ -88,6 +88,8 @@ async def _replay(
     counts: Counter[str] = Counter()
     poisoned: list[tuple[StoredEvent, str]] = []
     async with bootstrap.open_ledger(config.load()) as ledger:
+        if call_id is not None and await ledger.intake.get(None, call_id) is None:
+            raise OutdialError(f"there is no call {call_id}; see `outdial calls list`")
         with progress.shown("Replaying") as shown:
             stored = ledger.inbox.stored(call_id=call_id, event=kind, since=since, until=until)
             async for page in stored:

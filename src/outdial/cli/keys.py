@@ -8,6 +8,7 @@ import typer
 from outdial.cli import session
 from outdial.cli.family import Family
 from outdial.cli.output import note, say, say_facts, say_json, say_table
+from outdial.errors import OutdialError
 
 if TYPE_CHECKING:
     from outdial.http_common.auth import IssuedKey
@@ -89,7 +90,7 @@ def revoke(
 ) -> None:
     """Revoke a key: it stops working within seconds, and for good."""
     if not session.run(_revoke(key_id)):
-        raise typer.BadParameter(f"no key {key_id}; see `outdial keys list`", param_hint="ID")
+        raise OutdialError(f"there is no key {key_id}; see `outdial keys list`")
     say(f"{key_id} is revoked.")
 
 

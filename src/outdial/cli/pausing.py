@@ -6,6 +6,7 @@ import typer
 
 from outdial.cli import session
 from outdial.cli.output import say, say_json
+from outdial.core.times import to_rfc3339
 
 if TYPE_CHECKING:
     from outdial.client import Pause
@@ -66,4 +67,5 @@ def _scope(pause: "Pause") -> str:
 
 
 def _as_json(pause: "Pause") -> dict[str, Any]:
-    return {"tenant": pause.tenant, "campaign": pause.campaign, "since": pause.since.isoformat()}
+    since = to_rfc3339(round(pause.since.timestamp() * 1000))
+    return {"tenant": pause.tenant, "campaign": pause.campaign, "since": since}

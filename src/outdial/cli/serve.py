@@ -108,7 +108,7 @@ def _simulate(  # noqa: PLR0913 - what the simulator is started with
 
     key = settings.retell_api_key
     entry = f"http://{session.LOOPBACK}:{session.PORTS['webhook']}"
-    settings.home.mkdir(parents=True, exist_ok=True)
+    home.create(settings.home)
     code = run(
         SimulatorSettings(
             home=settings.home,

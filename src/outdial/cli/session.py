@@ -79,7 +79,12 @@ def client(settings: "Settings", *, retries: int = 2) -> "Client":
 
 def explained(error: "ApiError") -> str:
     """What the API said, and what to do about it."""
-    match error.problem.status:
+    from outdial.client.problems import OURS  # noqa: PLC0415 - a third of a second
+
+    problem = error.problem
+    if problem.status and not problem.passing and not problem.type.startswith(OURS):
+        return f"{error}; set OUTDIAL_API_URL to where it runs"
+    match problem.status:
         case 0:
             return f"{error}; is it running? Start it with `outdial up`, or set OUTDIAL_API_URL"
         case 401:

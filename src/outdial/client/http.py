@@ -7,7 +7,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from outdial.client.problems import ApiError, read_problem, unanswered
+from outdial.client.problems import OURS, ApiError, foreign, read_problem, unanswered
 
 #: Seconds for connecting, and of silence from a server that has been asked.
 CONNECT_SECONDS = 5.0
@@ -93,7 +93,10 @@ class Connection:
             ) as response:
                 if not response.ok:
                     raise await refusal(response)
-                return decode(await response.read()), response.headers
+                answer = decode(await response.read())
+                if not isinstance(answer, dict):
+                    raise foreign(self.base_url, "it answers with something else than its JSON")
+                return answer, response.headers
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unanswered(self.base_url, error) from error
 
@@ -109,8 +112,17 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON is any of its kinds
 async def refusal(response: aiohttp.ClientResponse) -> ApiError:
     """What an answer that is no 2xx says."""
     problem = read_problem(response.status, decode(await response.read()))
+    nothing_here = problem.status == 404 and problem.detail == _nothing_at(response)
+    if not problem.passing and (not problem.type.startswith(OURS) or nothing_here):
+        what = f"it answers HTTP {problem.status}"
+        return foreign(str(response.url.origin()), what, problem.status)
     after = response.headers.get("Retry-After", "")
     return ApiError(problem, float(after) if after.isdecimal() else None)
+
+
+def _nothing_at(response: aiohttp.ClientResponse) -> str:
+    # What another of our services says of a path that only the Voice API has.
+    return f"there is nothing at {response.url.path}"
 
 
 async def pause(tried: int, error: ApiError) -> None:

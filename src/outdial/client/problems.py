@@ -1,5 +1,8 @@
 """What the API says went wrong (RFC 9457), as one exception."""
 
+import os
+import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +51,34 @@ class ApiError(OutdialError):
         self.retry_after = retry_after
 
 
+#: `type` of the problems that Outdial's own APIs answer begins so.
+OURS = "urn:outdial:problem:"
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+
 def unanswered(base_url: str, why: BaseException) -> ApiError:
     """No answer came."""
-    detail = f"no answer from {base_url}: {str(why) or type(why).__name__}"
-    return ApiError(Problem(0, "No answer", detail))
+    return ApiError(Problem(0, "No answer", f"no answer from {base_url}: {cause(why)}"))
+
+
+def cause(why: BaseException) -> str:
+    """Why a connection failed, in the system's words: the HTTP library's own are for its makers."""
+    # aiohttp keeps the socket's error behind its own, and says where it connected once more.
+    behind = getattr(why, "os_error", None) or getattr(why, "certificate_error", None) or why
+    number = behind.errno if isinstance(behind, OSError) else None
+    if number is None and (found := _ERRNO.search(str(behind))):
+        # Several addresses were tried, and each failed.
+        number = int(found[1])
+    if number is not None and number > 0 and not isinstance(behind, ssl.SSLError):
+        return os.strerror(number).lower()
+    words = getattr(behind, "strerror", None) or str(behind)
+    return " ".join(str(words).split()) or type(behind).__name__
+
+
+def foreign(origin: str, what: str, status: int = 200) -> ApiError:
+    """Somebody answered, but not the Voice API."""
+    detail = f"{origin} does not look like the Voice API: {what}"
+    return ApiError(Problem(status, f"HTTP {status}", detail))
 
 
 def read_problem(status: int, body: object) -> Problem:
