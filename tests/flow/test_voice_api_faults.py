@@ -1,6 +1,7 @@
 """Bad input: every fault is named, in the form of RFC 9457, and nothing is stored."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -208,6 +209,25 @@ async def test_a_body_over_a_megabyte_is_a_413(api: VoiceApi) -> None:
     answer = await api.ask("POST", "/v1/calls", chunked(fits + b" "), JSON)
     assert answer.status == 413
     assert answer.json["type"] == "urn:outdial:problem:too-large"
+
+
+@pytest.mark.parametrize("digits", [309, 5_000, 100_000])
+@pytest.mark.parametrize(
+    "body", ['{"to_number": %s}', '{"to_number": "+14155550123", "metadata": {"a": [-%s]}}', "%s"]
+)
+async def test_a_number_without_end_is_refused(api: VoiceApi, digits: int, body: str) -> None:
+    """Thousands of digits are a clear refusal, alone and in a batch, and sink no other line."""
+    text = (body % ("9" * digits)).encode()
+    alone = await api.ask("POST", "/v1/calls", text, JSON)
+    assert (alone.status, alone.json["type"]) == (400, "urn:outdial:problem:malformed-json")
+    assert "a number in the body is beyond all" in alone.json["detail"]
+    good = b'{"to_number": "+14155550123"}'
+    lines = await api.batch(b"\n".join([good, text, good]))
+    assert lines.status == 200
+    told = [json.loads(line) for line in lines.text.splitlines()]
+    assert [line.get("problem", {}).get("status") for line in told] == [None, 400, None]
+    array = await api.batch(b"[" + b",".join([good, text, good]) + b"]", JSON)
+    assert [entry.get("problem", {}).get("status") for entry in array.json] == [None, 400, None]
 
 
 async def test_a_body_without_end_is_refused_while_it_is_read(api: VoiceApi) -> None:
