@@ -19,7 +19,7 @@ help: ## list the targets
 demo: .venv/runtime.stamp ## run the main job on examples/contacts.csv against the simulator
 	@$(BIN)/outdial demo $(ARGS)
 
-test: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp ## run the tests, on SQLite and on a real PostgreSQL
+test: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp .venv/deployment.stamp ## run the tests, on SQLite and on a real PostgreSQL
 	@$(PYTEST) $(ARGS)
 
 check: lint types cover ## format, lint, types, and the tests with their coverage
@@ -33,7 +33,7 @@ types: .venv/dev.stamp ## check types, strictly
 
 # Both limits are checked after the tests and say nothing where they hold, so that the tests' own
 # summary stays the last line.
-cover: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp ## run the tests and check branch coverage: core/ 100 %, the rest 90 %
+cover: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp .venv/deployment.stamp ## run the tests and check branch coverage: core/ 100 %, the rest 90 %
 	@$(PYTEST) --cov --cov-report=term $(ARGS)
 	@$(call covered,100,--include='*/outdial/core/*')
 	@$(call covered,90,--omit='*/outdial/core/*')
@@ -66,6 +66,9 @@ lock: .venv/dev.stamp ## resolve the dependencies anew (ARGS=--upgrade: to the n
 	$(LOCK) --group bootstrap -o requirements/bootstrap.txt
 	$(LOCK) --group ministack -o requirements/ministack.txt
 	$(LOCK) --group fakesnow -o requirements/fakesnow.txt
+	$(LOCK) --group deployment -o requirements/deployment.txt
+	$(LOCK) pyproject.toml --extra postgres --extra aws --extra snowflake \
+	  -c requirements/dev.txt -o requirements/production.txt
 	$(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## remove the environment and everything that tools left behind
@@ -75,7 +78,7 @@ clean: ## remove the environment and everything that tools left behind
 .PHONY: .venv
 .venv: .venv/dev.stamp ## make the environment for development
 
-.venv/ministack.stamp .venv/fakesnow.stamp: .venv/dev.stamp
+.venv/ministack.stamp .venv/fakesnow.stamp .venv/deployment.stamp: .venv/dev.stamp
 .venv/%.stamp: requirements/%.txt $(PROJECT)
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3; do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
