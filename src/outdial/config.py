@@ -48,7 +48,10 @@ class Settings(BaseSettings):
         None, description="Queue of provider events. By default embedded, in the home folder."
     )
     warehouse_url: SecretStr | None = Field(
-        None, description="Warehouse: `duckdb:///PATH`. By default DuckDB in the home folder."
+        None,
+        description="Warehouse: `duckdb:///PATH` or "
+        "`snowflake://USER:PASSWORD@ACCOUNT/DB/SCHEMA?warehouse=W&role=R` (docs/snowflake.md). "
+        "By default DuckDB in the home folder.",
     )
     retell_api_key: SecretStr | None = Field(
         None, description="Retell's API key. Without one, `up` starts the simulator and uses it."

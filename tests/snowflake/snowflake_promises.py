@@ -102,6 +102,29 @@ async def test_an_empty_schema_lacks_every_migration(
     await warehouse.close()
 
 
+async def test_the_doctor_looks_at_schema_and_rights(
+    open_warehouse: Callable[[], SnowflakeWarehouse],
+) -> None:
+    """What the stand-in can't be asked is a finding too, and hides no other."""
+    warehouse = open_warehouse()
+    found = {finding.name: finding async for finding in warehouse.examine()}
+    assert found["schema"].mend == "run `outdial warehouse upgrade`"
+    assert found["rights"].state == "fault"
+    await warehouse.upgrade()
+    await warehouse.load([call_row()], [], [], 5)
+    found = {finding.name: finding async for finding in warehouse.examine()}
+    assert {name: finding.state for name, finding in found.items()} == {
+        "sign in": "fault",
+        "session": "fault",
+        "compute": "fault",
+        "schema": "ok",
+        "rights": "ok",
+    }
+    _, rows = await warehouse.query("SELECT count(*) FROM calls")
+    assert rows == [(1,)]
+    await warehouse.close()
+
+
 async def test_a_load_is_a_handful_of_statements(warehouse: SnowflakeWarehouse) -> None:
     """However many rows; none of them one by one."""
     counts = []

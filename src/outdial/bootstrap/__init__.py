@@ -1,5 +1,6 @@
 """Puts the program together: the one place that knows adapters, and hands stages their ports."""
 
+from outdial.bootstrap.examining import examine_warehouse
 from outdial.bootstrap.openers import (
     open_ledger,
     open_parts,
@@ -16,6 +17,7 @@ __all__ = [
     "SIMULATOR_KEY",
     "Parts",
     "Running",
+    "examine_warehouse",
     "open_ledger",
     "open_parts",
     "open_queue",

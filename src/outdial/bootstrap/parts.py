@@ -138,7 +138,7 @@ class Parts:
     def warehouse(self) -> "DuckDBWarehouse | SnowflakeWarehouse":
         """The warehouse: a DuckDB file, which belongs to one process, or Snowflake."""
         if self.warehouse_is_shared:
-            return self._snowflake()
+            return self.snowflake
         from outdial.adapters.duckdb import DuckDBWarehouse  # noqa: PLC0415
 
         path = _path_in(self.settings.warehouse, "duckdb")
@@ -171,7 +171,9 @@ class Parts:
         """Any process may use it: the loader runs in the relay then, and the web API only reads."""
         return self.settings.warehouse.startswith("snowflake:")
 
-    def _snowflake(self) -> "SnowflakeWarehouse":
+    @cached_property
+    def snowflake(self) -> "SnowflakeWarehouse":
+        """The warehouse in Snowflake, where the configuration names one."""
         address = self._snowflake_address()
         from outdial.adapters.snowflake import SnowflakeWarehouse  # noqa: PLC0415
 

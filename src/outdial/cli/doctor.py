@@ -12,6 +12,14 @@ _MARKS = {"ok": ("ok", "green"), "notice": ("notice", "yellow"), "fault": ("faul
 
 def doctor(
     *,
+    warehouse: Annotated[
+        bool,
+        typer.Option(
+            "--warehouse",
+            help="Examine Snowflake instead, thoroughly: rights, settings, and whether it answers "
+            "every question as DuckDB does. Wakes its warehouse for a minute.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     r"""Check the configuration and reach every dependency; say what is wrong and how to mend it.
@@ -21,11 +29,17 @@ def doctor(
     \b
     Examples:
       outdial doctor
+      outdial doctor --warehouse
       outdial doctor --json | jq '.checks[] | select(.state == "fault")'
     """
-    from outdial.cli.checks import run_checks  # noqa: PLC0415
+    if warehouse:
+        from outdial.cli.warehouse_checks import run_warehouse_checks  # noqa: PLC0415
 
-    checks = session.run(run_checks())
+        checks = session.run(run_warehouse_checks())
+    else:
+        from outdial.cli.checks import run_checks  # noqa: PLC0415
+
+        checks = session.run(run_checks())
     faults = [check for check in checks if check.state == "fault"]
     if as_json:
         items = [

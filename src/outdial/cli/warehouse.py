@@ -54,7 +54,9 @@ FAMILY: Family = ("The analytics warehouse.", {"upgrade": upgrade, "rebuild": re
 
 
 def owner(settings: "Settings") -> str | None:
-    """The address of the running process that has the warehouse open; None where none runs."""
+    """The address of the running process that has DuckDB's file open; None where none has."""
+    if settings.warehouse.startswith("snowflake:"):
+        return None
     found = home.web_api(settings.home)
     return None if found is None else str(found["url"])
 

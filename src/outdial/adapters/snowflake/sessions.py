@@ -56,9 +56,17 @@ class Work(Enum):
         return self.value[1]
 
     @property
-    def tag(self) -> str:
-        """As `QUERY_HISTORY` and the bill by tag show it."""
-        return f"outdial-{self.value[0]}"
+    def parameters(self) -> dict[str, object]:
+        """Of a session for it. `QUERY_HISTORY` and the bill show the tag."""
+        return {
+            "QUERY_TAG": f"outdial-{self.value[0]}",
+            "STATEMENT_TIMEOUT_IN_SECONDS": self.seconds,
+            # The account's own defaults must not change what the questions mean.
+            "TIMEZONE": "UTC",
+            "WEEK_START": 1,
+            "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
+            "ABORT_DETACHED_QUERY": True,
+        }
 
 
 @dataclass(slots=True)
@@ -74,12 +82,10 @@ class Sessions:
         self,
         address: Address,
         *,
-        query_seconds: int = Work.QUERY.seconds,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`monotonic`: seconds."""
         self._address = address
-        self._query_seconds = query_seconds
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._idle: dict[Work, list[_Idle]] = {work: [] for work in Work}
@@ -104,7 +110,6 @@ class Sessions:
 
     def open(self, work: Work) -> SnowflakeConnection:
         """A new session, not of the pool. Raises the driver's errors."""
-        seconds = self._query_seconds if work is Work.QUERY else work.seconds
         host: Mapping[str, Any] = {"host": self._address.host} if self._address.host else {}
         return snowflake.connector.connect(
             user=self._address.user,
@@ -119,15 +124,7 @@ class Sessions:
             login_timeout=_SIGN_IN_SECONDS,
             # Nothing of ours runs on after its session.
             enable_server_session_keep_alive_auto_detection=False,
-            session_parameters={
-                "QUERY_TAG": work.tag,
-                "STATEMENT_TIMEOUT_IN_SECONDS": seconds,
-                # The account's own defaults must not change what the questions mean.
-                "TIMEZONE": "UTC",
-                "WEEK_START": 1,
-                "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
-                "ABORT_DETACHED_QUERY": True,
-            },
+            session_parameters=work.parameters,
             **host,
             **self._address.secrets,
         )

@@ -21,6 +21,7 @@ from snowflake.connector import SnowflakeConnection
 from outdial.adapters.snowflake import schema, staging
 from outdial.adapters.snowflake.address import Address
 from outdial.adapters.snowflake.dialect import snowflake_sql
+from outdial.adapters.snowflake.examination import Finding, checks
 from outdial.adapters.snowflake.schema import MIGRATIONS, Migration
 from outdial.adapters.snowflake.sessions import Sessions, SingleSession, Work
 from outdial.adapters.snowflake.tables import STAGE, TABLES, set_freshness
@@ -89,6 +90,18 @@ class SnowflakeWarehouse:
             Work.QUERY, lambda session: schema.pending(partial(_run, session), self._migrations)
         )
         return [f"{each.number:04d} {each.name}" for each in waiting]
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """For the doctor: what there is to find out about the account, one by one."""
+        parameters = Work.QUERY.parameters
+        for name, check in checks(self.address, parameters, self._migrations).items():
+            try:
+                yield await self._do(Work.QUERY, partial(_examined, check))
+            except ConfigurationError as error:
+                refused, _, mend = str(error).partition(" → ")
+                yield Finding(name, "fault", refused, mend or None)
+            except Unavailable as error:
+                yield Finding(name, "fault", error.detail)
 
     async def load(
         self,
@@ -234,6 +247,10 @@ def _run(
     with session.cursor() as cursor:
         cursor.execute(sql, parameters or None)
         return cursor.fetchall()
+
+
+def _examined(check: Callable[[schema.Run], Finding], session: SnowflakeConnection) -> Finding:
+    return check(partial(_run, session))
 
 
 def _put(path: Path, folder: str) -> str:
