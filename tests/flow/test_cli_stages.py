@@ -10,11 +10,11 @@ from outdial.cli.up import refuse_twice
 from tests.flow.program import Program
 
 _FREE = ("--internal-api-port=0", "--webhook-port=0", "--web-api-port=0")
-WORKERS = ("call-processor", "webhook-processor", "relay")
+WORKERS = ("call-processor", "webhook-processor", "relay", "reconciler")
 
 
 def test_a_call_goes_the_whole_way_through_processes_of_their_own(tmp_path: Path) -> None:
-    """Seven processes on one home carry a call from the API to the warehouse."""
+    """Eight processes on one home carry a call from the API to the warehouse."""
     settings = {
         "OUTDIAL_RETELL_API_KEY": "key_simulator",
         "OUTDIAL_DEFAULT_FROM_NUMBER": "+14155550100",

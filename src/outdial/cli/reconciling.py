@@ -62,7 +62,10 @@ async def _report(*, once: bool) -> "DriftReport":
             return await ledger.reconciliation.report()
 
     from outdial.cli.simulated import with_simulator  # noqa: PLC0415
+    from outdial.telemetry import set_up_logging  # noqa: PLC0415
 
+    # The report tells the rest, and stdout is the report's alone.
+    set_up_logging("error")
     async with bootstrap.open_reconciler(with_simulator(settings)) as reconciler:
         with progress.shown("Asking Retell") as shown:
             return await reconciler.once(lambda asked: shown.at(asked, f"{asked:,} asked"))
