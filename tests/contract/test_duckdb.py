@@ -40,6 +40,21 @@ async def test_a_query_that_takes_too_long_is_given_up(path: Path) -> None:
     await warehouse.close()
 
 
+_MEDIAN_OF_MANY = "SELECT quantile_cont(range, 0.5) FROM range(2000001)"
+
+
+async def test_a_question_that_does_not_fit_in_memory_is_given_more(path: Path) -> None:
+    """Percentiles hold their column in memory, however many calls there are; up to a limit."""
+    roomy = DuckDBWarehouse(path, memory=8)
+    assert await scalar(roomy, _MEDIAN_OF_MANY) == 1_000_000
+    await roomy.close()
+    tight = DuckDBWarehouse(path, memory=8, most_memory=8)
+    with pytest.raises(Unavailable, match="Memory"):
+        await tight.query(_MEDIAN_OF_MANY)
+    assert await scalar(tight, "SELECT 1") == 1
+    await tight.close()
+
+
 def _hold(path: str, ready: "multiprocessing.synchronize.Event") -> None:
     import asyncio  # noqa: PLC0415 - in the child
 

@@ -19,84 +19,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
-import orjson
 
+from outdial.adapters.duckdb.tables import TABLES, portions
 from outdial.errors import ConfigurationError, Unavailable
-from outdial.ports.warehouse import ACTIVITY_COLUMNS, ATTEMPT_COLUMNS, CALL_COLUMNS, Row
+from outdial.ports.warehouse import Row
 
 T = TypeVar("T")
 
-_TYPES = {
-    "text": "VARCHAR",
-    "int": "BIGINT",
-    "float": "DOUBLE",
-    "bool": "BOOLEAN",
-    "json": "VARCHAR",
-}
-#: JSON bytes a statement: bounds what parsing takes, however long the transcripts are.
-_STATEMENT_BYTES = 4_000_000
-_STATEMENT_ROWS = 2_000
 _HELD_BY = re.compile(r"\(PID (\d+)\)")
-
-
-class _Table:
-    """One warehouse table: its columns, its identity, and the statement that merges rows."""
-
-    def __init__(self, name: str, columns: dict[str, str], key: str) -> None:
-        self.name = name
-        self.columns = columns
-        self.key = key
-        self.versioned = "version" in columns
-        self.merge = self._merge()
-
-    def create(self) -> str:
-        columns = ", ".join(f"{name} {_TYPES[kind]}" for name, kind in self.columns.items())
-        return f"CREATE TABLE IF NOT EXISTS {self.name} ({columns})"
-
-    def additions(self) -> list[str]:
-        """Columns that a table made by an older release lacks."""
-        return [
-            f"ALTER TABLE {self.name} ADD COLUMN IF NOT EXISTS {name} {_TYPES[kind]}"
-            for name, kind in self.columns.items()
-        ]
-
-    def texts(self, rows: Sequence[Row]) -> list[str]:
-        """Each row once, in its newest version, as JSON of exactly the table's columns."""
-        newest: dict[str, Row] = {}
-        for row in rows:
-            known = newest.get(row[self.key])
-            if known is None or (self.versioned and row["version"] > known["version"]):
-                newest[row[self.key]] = row
-        return [
-            orjson.dumps(
-                {name: _cell(kind, row.get(name)) for name, kind in self.columns.items()}
-            ).decode()
-            for row in newest.values()
-        ]
-
-    def _merge(self) -> str:
-        struct = ", ".join(f'"{name}": "{_TYPES[kind]}"' for name, kind in self.columns.items())
-        joined = {"call_id", self.key}
-        on = " AND ".join(f"t.{name} = s.{name}" for name in sorted(joined))
-        sets = ", ".join(f"{name} = s.{name}" for name in self.columns if name not in joined)
-        update = (
-            f"WHEN MATCHED AND s.version > t.version THEN UPDATE SET {sets} "
-            if self.versioned
-            else ""
-        )
-        names = ", ".join(self.columns)
-        values = ", ".join(f"s.{name}" for name in self.columns)
-        return (
-            f"MERGE INTO {self.name} t USING (SELECT r.* FROM (SELECT "  # noqa: S608 - own names
-            f"from_json_strict(j, '{{{struct}}}') AS r FROM (SELECT unnest(?::VARCHAR[]) AS j))) s "
-            f"ON {on} {update}WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
-        )
-
-
-_CALLS = _Table("calls", CALL_COLUMNS, "call_id")
-_ATTEMPTS = _Table("call_attempts", ATTEMPT_COLUMNS, "attempt_id")
-_ACTIVITY = _Table("activity_events", ACTIVITY_COLUMNS, "event_id")
-_TABLES = (_CALLS, _ATTEMPTS, _ACTIVITY)
 
 
 class DuckDBWarehouse:
@@ -106,15 +36,24 @@ class DuckDBWarehouse:
         self,
         path: Path,
         *,
-        memory_limit: str = "64MB",
+        memory: int = 32,
+        most_memory: int = 1024,
         threads: int = 2,
         query_seconds: float = 60,
     ) -> None:
-        """`path` is opened at the first use. A query over `query_seconds` is given up."""
+        """`path` is opened at the first use. A query over `query_seconds` is given up.
+
+        `memory`: MB that DuckDB may take. Doubled, up to `most_memory`, when work does not fit:
+        percentiles hold a column in memory, and a million attempts need more than 64 MB, while
+        DuckDB fills whatever it is given with pages that nobody asks for again.
+        """
         self._path = path
+        self._memory = memory
+        self._most_memory = most_memory
         self._config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": memory_limit,
             "threads": threads,
+            # Freed memory goes back to the system: by default 128 MB of it may stay.
+            "allocator_flush_threshold": "1MB",
             # Rows are ordered where order matters; keeping theirs costs memory.
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
@@ -191,7 +130,7 @@ class DuckDBWarehouse:
     def _guarded(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         connection = self._connection or self._open()
         try:
-            return work(connection)
+            return self._fitting(work, connection)
         except duckdb.FatalException as error:
             # DuckDB refuses all further work after one of these: the file has to be opened anew.
             self._connection = None
@@ -200,10 +139,24 @@ class DuckDBWarehouse:
         except duckdb.Error as error:
             raise _unavailable(error) from None
 
+    def _fitting(
+        self, work: Callable[[duckdb.DuckDBPyConnection], T], connection: duckdb.DuckDBPyConnection
+    ) -> T:
+        """Do `work`, which leaves nothing half done, with the memory it turns out to take."""
+        while True:
+            try:
+                return work(connection)
+            except duckdb.OutOfMemoryException:
+                if self._memory >= self._most_memory:
+                    raise
+            self._memory = min(2 * self._memory, self._most_memory)
+            connection.execute(f"SET memory_limit = '{self._memory}MB'")
+
     def _open(self) -> duckdb.DuckDBPyConnection:
+        config = self._config | {"memory_limit": f"{self._memory}MB"}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = duckdb.connect(str(self._path), config=self._config)
+            self._connection = duckdb.connect(str(self._path), config=config)
         except OSError as error:
             msg = f"the warehouse's folder {self._path.parent} cannot be made: {error.strerror}"
             raise ConfigurationError(msg) from None
@@ -222,7 +175,7 @@ class DuckDBWarehouse:
         return ConfigurationError(f"the warehouse {self._path} cannot be opened: {_line(error)}")
 
     def _upgrade(self, connection: duckdb.DuckDBPyConnection) -> None:
-        for table in _TABLES:
+        for table in TABLES:
             connection.execute(table.create())
             for addition in table.additions():
                 connection.execute(addition)
@@ -238,8 +191,8 @@ class DuckDBWarehouse:
     ) -> None:
         connection.begin()
         try:
-            for table, rows in zip(_TABLES, (calls, attempts, activity), strict=True):
-                for texts in _portions(table.texts(rows)):
+            for table, rows in zip(TABLES, (calls, attempts, activity), strict=True):
+                for texts in portions(table.texts(rows)):
                     connection.execute(table.merge, [texts])
             if as_of is not None:
                 _write_as_of(connection, as_of)
@@ -258,7 +211,7 @@ class DuckDBWarehouse:
     def _clear(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.begin()
         try:
-            for table in ("freshness", *(table.name for table in _TABLES)):
+            for table in ("freshness", *(table.name for table in TABLES)):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
             connection.commit()
         except duckdb.Error:
@@ -290,29 +243,6 @@ class DuckDBWarehouse:
                 timer.cancel()
 
         return limited
-
-
-def _cell(kind: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    """JSON is stored as its text, whether it comes as text or decoded."""
-    if kind != "json" or value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
-
-
-def _portions(texts: list[str]) -> list[list[str]]:
-    portions: list[list[str]] = []
-    size = 0
-    for text in texts:
-        if (
-            not portions
-            or size + len(text) > _STATEMENT_BYTES
-            or len(portions[-1]) == _STATEMENT_ROWS
-        ):
-            portions.append([])
-            size = 0
-        portions[-1].append(text)
-        size += len(text)
-    return portions
 
 
 def _write_as_of(connection: duckdb.DuckDBPyConnection, as_of: int) -> None:
