@@ -21,7 +21,7 @@ from outdial.core.messages import CallHint, encode_call_hint
 from outdial.core.submission import Placed, Refused, Suspended, Throttled, Unanswered
 from outdial.errors import Unavailable
 from outdial.ports.queue import Outgoing
-from tests.ledger_world import RULES, World, open_world
+from tests.ledger_world import RULES, World, open_world, retell_id, started
 
 TIMES = DialTimes(lease=60.0, timeout=24.0)
 
@@ -615,6 +615,23 @@ async def test_a_submission_nobody_ever_saw_is_given_up(shop: Shop) -> None:
     assert event["data"]["reason"] == "submission_lost"
 
 
+async def test_another_workspaces_list_proves_nothing(shop: Shop) -> None:
+    """A platform that does not know the call it told us of last is not asked in earnest."""
+    world = shop.world
+    call_id = await world.accept()
+    await world.answer(await world.claim(call_id), Unanswered("reset"))
+    _, told_of = await world.placed()
+    await world.hear(started(told_of))
+    world.ledger.clock.ahead += RULES.submit_ms
+    async with shop.open():
+        await until(lambda: _message(shop, call_id, "not found at Retell, which does not know"))
+    assert await _absent(shop) is False
+    shop.platform.calls[retell_id(told_of)] = {"call_status": "ongoing"}
+    world.ledger.clock.ahead += RULES.look_ups.apart_ms
+    async with shop.open():
+        await until(lambda: _absent(shop))
+
+
 async def test_a_worker_with_a_clock_of_its_own(shop: Shop) -> None:
     """An hour off, or of another epoch: only the time that passes on it counts."""
     ids = [await shop.world.accept() for _ in range(10)]
@@ -628,6 +645,9 @@ async def test_a_worker_with_a_clock_of_its_own(shop: Shop) -> None:
     assert await shop.world.alarms() == []
 
 
+_ABSENT = text("SELECT 1 FROM attempts WHERE absent_at IS NOT NULL")
+
+
 async def _in(shop: Shop, call_id: str, status: str) -> bool:
     return await statuses(shop, [call_id]) == [status]
 
@@ -637,8 +657,7 @@ async def _all_in_progress(shop: Shop, ids: Sequence[str]) -> bool:
 
 
 async def _absent(shop: Shop) -> bool:
-    [[absent_at]] = await shop.world.rows(text("SELECT absent_at FROM attempts"))
-    return absent_at is not None
+    return await shop.world.rows(_ABSENT) != []
 
 
 async def _message(shop: Shop, call_id: str, words: str) -> bool:

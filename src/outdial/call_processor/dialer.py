@@ -68,7 +68,7 @@ class Dialer:
         if found:
             return [_unasked(claim, Placed(retell_call_id)) for retell_call_id in found]
         if claim.submit_ms <= 0:
-            return [_unasked(claim, Absent("not found at Retell, and too late to submit it again"))]
+            return [_unasked(claim, await self._absent())]
         asked_at = self._clock()
         try:
             allowed = await self._dialing.may_submit_again(claim)
@@ -79,6 +79,20 @@ class Dialer:
             doubt = "not found at Retell; waits to be submitted again"
             return [_unasked(claim, Unanswered(doubt))]
         return [await self._submit(claim)]
+
+    async def _absent(self) -> Absent | Unanswered:
+        """Whether to believe that it is nowhere: another workspace's list is as empty."""
+        try:
+            witness = await self._dialing.witness()
+            known = witness is None or await self._platform.get_call(witness) is not None
+        except Unavailable as error:
+            return Unanswered(f"not found at Retell, which could not be put to the proof: {error}")
+        if not known:
+            return Unanswered(
+                "not found at Retell, which does not know the call it told us of last either: "
+                "is the API key that of another workspace?"
+            )
+        return Absent("not found at Retell, and too late to submit it again")
 
 
 def _unasked(claim: Claim, submission: Submission | Absent) -> Answer:

@@ -147,6 +147,13 @@ class Dialing(Protocol):
         """
         ...
 
+    async def witness(self) -> str | None:
+        """The Retell call id that Retell itself told us of last; None where it never did.
+
+        A platform that does not know it is not the one we dial through.
+        """
+        ...
+
     async def reached(self) -> CircuitState:
         """The platform answered a cheap read with our key; where the circuit stands after that.
 

@@ -15,6 +15,7 @@ from outdial.adapters.database.tables import (
     alarms,
     attempts,
     calls,
+    provider_events,
     workspace,
 )
 from outdial.adapters.database.transitions import Batch, LockedAttempt
@@ -149,6 +150,10 @@ class LedgerDialing:
 
         await self._database.transact(work)
 
+    async def witness(self) -> str | None:
+        """See the port."""
+        return await self._database.read(lambda c: c.execute(_WITNESS).scalar_one_or_none())
+
     async def reached(self) -> CircuitState:
         """See the port."""
 
@@ -211,6 +216,15 @@ def _leaderless(now: int, limit: int) -> Select[str]:
         .limit(limit)
     )
 
+
+#: So far back is looked for one that is not of somebody else's call.
+_TOLD_LAST = (
+    select(provider_events.c.retell_call_id, provider_events.c.call_id)
+    .order_by(provider_events.c.received_at.desc())
+    .limit(1000)
+    .subquery()
+)
+_WITNESS = select(_TOLD_LAST.c.retell_call_id).where(_TOLD_LAST.c.call_id.is_not(None)).limit(1)
 
 _UNDER_WAY = (
     select(func.count())
