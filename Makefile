@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types cover format bench crashtest lambda docs lock clean
+.PHONY: help demo test check lint types aws cover format bench crashtest lambda docs lock clean
 
 BIN := .venv/bin
 PROJECT := pyproject.toml requirements/install.py requirements/bootstrap.txt requirements/build.txt
@@ -22,7 +22,7 @@ demo: .venv/runtime.stamp ## run the main job on examples/contacts.csv against t
 test: .venv/dev.stamp .venv/ministack.stamp .venv/fakesnow.stamp .venv/deployment.stamp ## run the tests, on SQLite and on a real PostgreSQL
 	@$(PYTEST) $(ARGS)
 
-check: lint types cover ## format, lint, types, and the tests with their coverage
+check: lint types aws cover ## format, lint, types, and the tests with their coverage
 
 lint: .venv/dev.stamp ## check format and style
 	@$(BIN)/ruff format --check --quiet || { echo 'Not formatted as agreed: make format' >&2; exit 1; }
@@ -30,6 +30,10 @@ lint: .venv/dev.stamp ## check format and style
 
 types: .venv/dev.stamp ## check types, strictly
 	@$(BIN)/mypy --no-error-summary
+
+# The crash test and the outages choose their stacks themselves.
+aws: .venv/dev.stamp .venv/ministack.stamp ## run the system tests on SQS, Lambda and PostgreSQL, emulated
+	@SYSTEMTEST_STACK=aws $(PYTEST) systemtest -k 'not crash and not outage' $(ARGS)
 
 # Both limits are checked after the tests and say nothing where they hold, so that the tests' own
 # summary stays the last line.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 from systemtest.program import Program, run
 from systemtest.receiver import Receiver
 from systemtest.services import Simulator, VoiceApi
+from systemtest.stacks import Stack, chosen_stack
 
 #: Fast enough for tests: limits lifted, leases as short as a busy machine allows.
 SETTINGS = {
@@ -20,6 +22,8 @@ SETTINGS = {
 }
 #: A call of a minute passes in half a second.
 SPEED = "120"
+#: The simulator's own key, which it takes where it is given none.
+SIMULATOR_KEY = "key_simulator"
 _FREE_PORTS = [
     word
     for name in ("internal-api", "webhook", "web-api", "simulator")
@@ -30,13 +34,27 @@ _FREE_PORTS = [
 class Installation:
     """Owns everything it starts; leaving the context ends it all."""
 
-    def __init__(self, folder: Path, receiver: Receiver | None = None, /, **settings: str) -> None:
-        """`settings`: further variables, without their prefix, in lower case."""
+    def __init__(
+        self,
+        folder: Path,
+        receiver: Receiver | None = None,
+        /,
+        *,
+        stack: Stack | None = None,
+        **settings: str,
+    ) -> None:
+        """`settings`: further variables, without their prefix, in lower case.
+
+        `stack`: by default the one that the environment chooses.
+        """
         self.home = folder / "home"
         self.receiver = receiver or Receiver()
+        self.stack = stack or chosen_stack()
+        self._parts = ExitStack()
         self.environment = (
             SETTINGS
             | {"OUTDIAL_ACTIVITY_SINK_URL": self.receiver.url}
+            | self.stack.environment(self._parts)
             | {f"OUTDIAL_{name.upper()}": value for name, value in settings.items()}
         )
         self._programs: list[Program] = []
@@ -62,6 +80,7 @@ class Installation:
         self.receiver.close()
         self.api.close()
         self.simulator.close()
+        self._parts.close()
 
     def start(self, *arguments: str) -> Program:
         """Start `outdial ARGUMENTS --json` and wait until it is ready."""
@@ -77,12 +96,30 @@ class Installation:
 
     def up(self) -> Program:
         """Start `outdial up` on free ports; `api` and `simulator` follow it there."""
+        if not self.stack.simulator_within_up:
+            self._simulate()
         program = self.start("up", *_FREE_PORTS, "--speed", SPEED)
         if program.ready["key"] is not None:
             self._key = program.ready["key"]["key"]
         urls = program.ready["urls"]
         self.reach(urls["internal-api"], urls.get("simulator", self.simulator.url))
         return program
+
+    def entry(self, own: str) -> str:
+        """Where the platform's webhooks go; `own` is the address of the program's own route."""
+        return self.stack.entry(self.environment, own)
+
+    def _simulate(self) -> None:
+        """A simulator of its own, unless there is one or the test has something else in mind."""
+        if "OUTDIAL_RETELL_BASE_URL" in self.environment:
+            return
+        self.environment["OUTDIAL_RETELL_API_KEY"] = SIMULATOR_KEY
+        simulator = self.start(
+            *("serve", "simulator", "--port", "0", "--speed", SPEED),
+            *("--webhook-url", self.entry("")),
+        )
+        self.environment["OUTDIAL_RETELL_BASE_URL"] = simulator.ready["simulator"]
+        self.simulator.url = simulator.ready["simulator"]
 
     def reach(self, api_url: str, simulator_url: str) -> None:
         """Where the services are now."""

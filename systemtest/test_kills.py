@@ -86,7 +86,7 @@ def test_the_platform_is_away(installation: Installation) -> None:
     installation.simulator.url = url
     ids = installation.api.place(keys(60))
     wait_until("some are tried", lambda: "dialing" in installation.api.statuses().values())
-    entry = up.ready["urls"]["webhook"] + "/webhooks/retell"
+    entry = installation.entry(up.ready["urls"]["webhook"] + "/webhooks/retell")
     again = (*serve, "--port", url.rpartition(":")[2], "--webhook-url", entry)
     simulator = installation.start(*again)
     wait_until_dialed(installation.simulator, 20)
