@@ -447,3 +447,29 @@ async def test_the_stage_runs_until_it_is_stopped(shop: Shop) -> None:
     await shop.reconciler.check()
     await shop.reconciler.stop()
     await running
+
+
+async def test_a_reconciler_that_dies_while_it_asks(shop: Shop) -> None:
+    """What it had taken is asked about by another, once its minute is over."""
+    call_id, claim = await shop.placed()
+    shop.at_retell(claim, **CONNECTED, **ANALYSIS)
+    asked = asyncio.Event()
+
+    class Slow(MemoryPlatform):
+        async def get_call(self, retell_call_id: str) -> dict[str, Any] | None:
+            asked.set()
+            await asyncio.Event().wait()
+            return await super().get_call(retell_call_id)
+
+    shop.world.ledger.clock.ahead += AFTER * 1000
+    dying = asyncio.create_task(
+        Reconciler(shop.world.ledger.reconciliation, Slow(), Rules()).once()
+    )
+    await asked.wait()
+    dying.cancel()
+    await asyncio.wait({dying})
+    assert await shop.world.ledger.reconciliation.silent(10) == []
+    shop.world.ledger.clock.ahead += 60_000
+    assert len(await shop.world.ledger.reconciliation.silent(10)) == 1
+    await shop.later(1)
+    assert await shop.world.told(call_id) == ["initiated", "started", "completed"]
