@@ -52,7 +52,7 @@ def _query(table: str) -> str:
     cells = f" || chr({ord(SEPARATOR)}) || ".join(
         f"coalesce({_cell(name, kind)}, chr({ord(NULL)}))" for name, kind in columns.items()
     )
-    return f"SELECT call_id, {key}, {version}, md5({cells}) FROM {table}"  # noqa: S608 - own names
+    return f"SELECT call_id, {key} AS id, {version}, md5({cells}) FROM {table}"  # noqa: S608 - own names
 
 
 def _cell(name: str, kind: str) -> str:
