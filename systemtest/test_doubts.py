@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from systemtest.accounts import assert_accounted_for, wait_until_ended, wait_until_told
-from systemtest.installation import Installation
+from systemtest.installation import SPEED, Installation
 from systemtest.services import keys
 from systemtest.waiting import wait_until
 
@@ -91,6 +91,36 @@ def test_an_unpaid_bill(installation: Installation) -> None:
     # Those that were under way when it stopped, and a probe now and then: no bucketful each time.
     assert deferred <= len(ids) + 6
     wait_until("health is well", lambda: _readiness(installation)["ready"])
+
+
+@pytest.mark.parametrize("mode", ["reject", "accept_then_end"])
+def test_over_the_platforms_limit(installation: Installation, mode: str) -> None:
+    """Whichever way it says so, a call over the limit waits, and is dialed anew until it rang."""
+    fast = installation.environment["OUTDIAL_DIAL_RATE"]
+    # It allows half as much again as it is told.
+    installation.environment["OUTDIAL_DIAL_RATE"] = "2"
+    installation.environment["OUTDIAL_RETELL_API_KEY"] = "key_system_test"
+    serve = ("serve", "simulator", "--speed", SPEED)
+    simulator = installation.start(*serve, "--port", "0")
+    url = simulator.ready["simulator"]
+    simulator.kill()
+    installation.environment["OUTDIAL_RETELL_BASE_URL"] = url
+    installation.environment["OUTDIAL_DIAL_RATE"] = fast
+    up = installation.up()
+    installation.simulator.url = url
+    installation.environment["OUTDIAL_DIAL_RATE"] = "2"
+    entry = up.ready["urls"]["webhook"] + "/webhooks/retell"
+    installation.start(*serve, "--port", url.rpartition(":")[2], "--webhook-url", entry)
+    installation.simulator.set_faults({"limit_mode": mode})
+    ids = installation.api.place(keys(15))
+    wait_until_ended(installation.api, ids)
+    wait_until_told(installation.receiver, ids)
+    assert_accounted_for(installation.api, installation.simulator, installation.receiver, ids)
+    tries = [len(installation.api.call(call_id)["attempts"]) for call_id in ids]
+    assert max(tries) > 1
+    unrung = [dial for dial in installation.simulator.dials() if not dial["rang"]]
+    assert bool(unrung) == (mode == "accept_then_end")
+    assert _readiness(installation)["ready"]
 
 
 def _tried(installation: Installation, ids: list[str]) -> int:

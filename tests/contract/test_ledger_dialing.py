@@ -8,7 +8,7 @@ from outdial.adapters.database import DialingRules, Limits
 from outdial.core.circuit import OUTAGE_RUN
 from outdial.core.submission import Placed, Refused, Suspended, Throttled, Unanswered
 from outdial.ports.dialing import Answer, Claim, NotClaimed
-from tests.ledger_world import RULES, World, open_world, retell_id
+from tests.ledger_world import RULES, World, analyzed, open_world, retell_id, unanswered
 
 
 async def measure(world: World, *, current: int, limit: int, reserved: int = 0) -> None:
@@ -89,6 +89,21 @@ async def test_a_throttled_call_waits_and_is_dialed_anew(world: World) -> None:
     assert second.number == 2
     assert second.body["idempotency_key"] != first.body["idempotency_key"]
     assert await world.told(call_id) == []
+
+
+async def test_a_call_ended_by_a_limit_waits_and_is_dialed_anew(world: World) -> None:
+    """Accepted and then ended: nothing rang, so that attempt has failed and the call goes on."""
+    call_id, first = await world.placed()
+    await world.hear(unanswered(first, "concurrency_limit_reached"))
+    assert (await world.call(call_id)).status == "queued"
+    world.ledger.clock.ahead += 11_000
+    assert [due.call_id for due in await world.ledger.due_calls.lease_due(10)] == [call_id]
+    second = await world.claim(call_id)
+    await world.answer(second, Placed(retell_id(second)))
+    await world.hear(analyzed(second))
+    assert (await world.call(call_id)).status == "completed"
+    told = ["initiated", "failed", "initiated", "started", "completed"]
+    assert await world.told(call_id) == told
 
 
 async def test_a_suspended_workspace_dials_nothing(world: World) -> None:
