@@ -52,7 +52,7 @@ format: .venv/dev.stamp ## format, and mend what can be mended by machine
 bench: .venv/runtime.stamp ## measure the pipeline, end to end
 	@$(BIN)/python benchmarks/pipeline.py $(ARGS)
 
-crashtest: .venv/dev.stamp ## kill processes among all faults (CALLS= KILLS= SEED= STACK=)
+crashtest: .venv/dev.stamp .venv/ministack.stamp ## kill processes among all faults (CALLS= KILLS= SEED= STACK=)
 	@PYTHONPATH=. $(BIN)/python -m systemtest.crashtest $(if $(CALLS),--calls $(CALLS)) \
 	  $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(STACK),--stack $(STACK)) \
 	  $(ARGS)

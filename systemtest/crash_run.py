@@ -1,5 +1,6 @@
 """One crash test: calls placed among faults while processes are killed, and then the judgement."""
 
+import json
 import random
 import threading
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from systemtest.accounts import wait_until_ended
+from systemtest.accounts import ATTEMPT_ENDS
 from systemtest.crash_fleet import Fleet
 from systemtest.crash_judges import (
     dialed_twice,
@@ -20,7 +21,7 @@ from systemtest.crash_judges import (
 )
 from systemtest.crash_ports import ReservedPorts
 from systemtest.crash_sink import MoodySink
-from systemtest.crash_stacks import Stack
+from systemtest.crash_stacks import Parts
 from systemtest.installation import Installation
 from systemtest.services import keys
 from systemtest.waiting import wait_until
@@ -34,6 +35,7 @@ FAULTS = {
     "duplicate": 0.2,
     "reorder": 0.2,
     "delay": 0.1,
+    "drop": 0.05,
     "bad_signature": 0.02,
 }
 #: Mean seconds from one kill to the next, on a machine that keeps up.
@@ -70,57 +72,62 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     simulator: dict[str, Any] = field(default_factory=dict)
+    audited: dict[str, int] = field(default_factory=dict)
 
 
 class CrashRun:
     """One run in a folder of its own."""
 
     def __init__(
-        self, plan: Plan, stack: Stack, folder: Path, tell: Callable[[str], None] = print
+        self, plan: Plan, parts: Parts, folder: Path, tell: Callable[[str], None] = print
     ) -> None:
         """`tell` gets lines of progress."""
         self._plan = plan
         self._tell = tell
         self._chance = random.Random(plan.seed)  # noqa: S311 - whom to kill when, and repeatable
-        self._stack = stack
+        self._parts = parts
         self._folder = folder
-        self._outcome = Outcome(plan, stack.name)
+        self._outcome = Outcome(plan, parts.name)
 
     def run(self) -> Outcome:
         """All of it. `AssertionError` where the run could not come to its end."""
         began = time.monotonic()
         with (
             ReservedPorts() as ports,
-            Installation(
-                self._folder, MoodySink(self._plan.seed), **self._settings()
-            ) as installation,
+            self._installation() as installation,
         ):
             fleet = Fleet(installation, ports)
             fleet.start()
+            self._tell(f"  {time.monotonic() - began:3.0f} s: {len(fleet.names)} processes run")
             modes = ("reject", "accept_then_end")
             installation.simulator.set_faults({**FAULTS, "limit_mode": self._chance.choice(modes)})
             placing = _Placing(installation, self._plan)
             placing.start()
             self._kill(fleet, placing, installation)
+            self._tell(f"  {time.monotonic() - began:3.0f} s: the last one was killed")
             wait_until("all are placed", lambda: not placing.is_alive(), seconds=120)
             patience = 120 + self._plan.calls * 0.05
-            wait_until_ended(installation.api, placing.ids, seconds=patience)
+            self._wait_until_ended(installation, patience)
             self._wait_until_told(installation, patience)
             fleet.check()
+            self._tell(f"  {time.monotonic() - began:3.0f} s: all have ended and are told")
             self._outcome.kills = fleet.kills
             self._judge(installation, placing.ids)
         self._outcome.seconds = time.monotonic() - began
         return self._outcome
 
-    def _settings(self) -> dict[str, str]:
+    def _installation(self) -> Installation:
         # All calls are due within the time that the kills take.
         rate = max(10.0, self._plan.calls / (self._plan.kills * _GAP) * 1.25)
-        return self._stack.settings | {
+        settings = self._parts.settings | {
             "dial_rate": f"{rate:.0f}",
             "max_concurrent_calls": "300",
             # A hint that a killed process had in hand is not waited for.
             "republish_after": "3",
+            "reconcile_after": "6",
         }
+        sink = MoodySink(self._plan.seed)
+        return Installation(self._folder, sink, stack=self._parts.stack, **settings)
 
     def _kill(self, fleet: Fleet, placing: "_Placing", installation: Installation) -> None:
         told = time.monotonic()
@@ -136,15 +143,21 @@ class CrashRun:
                     f"{len(installation.receiver.events)} events told"
                 )
 
+    def _wait_until_ended(self, installation: Installation, seconds: float) -> None:
+        api = installation.api
+        wait_until(
+            "all have ended", lambda: not api.under_way(), seconds=seconds, progress=api.under_way
+        )
+
     def _wait_until_told(self, installation: Installation, seconds: float) -> None:
-        """Until nothing new is told of anything that was dialed, or it is too late."""
+        """Until the end of everything that was dialed is told, or it is too late."""
+        dialed = {dial["call_id"] for dial in installation.simulator.dials()}
 
         def told() -> bool:
-            dialed = {dial["call_id"] for dial in installation.simulator.dials()}
             ended = {
                 event.data["retell_call_id"]
                 for event in list(installation.receiver.events)
-                if event.type in {"voice_call.completed", "voice_call.failed"}
+                if event.type in ATTEMPT_ENDS
             }
             return dialed <= ended
 
@@ -174,6 +187,17 @@ class CrashRun:
         outcome.violations += faults_of_dialing(accepted, dials)
         outcome.violations += faults_of_statuses(accepted, statuses)
         outcome.violations += faults_of_telling(events, dials, statuses)
+        self._audit(installation)
+
+    def _audit(self, installation: Installation) -> None:
+        options = ("--tenant", "auditor", "--scope", "admin", "--json")
+        key = json.loads(installation.run("keys", "create", *options))["key"]
+        installation.environment["OUTDIAL_API_KEY"] = key
+        audit = json.loads(installation.run("audit", "--json", codes=(0, 1)))
+        self._outcome.audited = audit["checked"]
+        self._outcome.violations += [f"audit: {each}" for each in audit["violations"]]
+        if not audit["ok"] and not audit["violations"]:
+            self._outcome.violations.append(f"the audit is not content: {audit}")
 
 
 class _Placing(threading.Thread):

@@ -4,27 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from systemtest.stacks import AwsStack, EmbeddedStack, Stack
 from tests.postgres_server import running_server
+
+STACKS = ("sqlite", "postgresql", "aws")
 
 
 @dataclass(frozen=True)
-class Stack:
-    """One choice of parts. `settings`: what chooses them, as `Installation` takes them."""
+class Parts:
+    """One choice of parts, as `Installation` takes them."""
 
     name: str
+    stack: Stack = field(default_factory=EmbeddedStack)
     settings: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
-def stack_of(name: str) -> Iterator[Stack]:
-    """The stack of that name, running: `sqlite`, or `postgresql` with a server of its own."""
+def parts_of(name: str) -> Iterator[Parts]:
+    """One of `STACKS`, running: `postgresql` with a server of its own, `aws` on the emulator."""
     if name == "sqlite":
-        yield Stack(name)
-        return
-    if name != "postgresql":
-        raise ValueError(f"{name} is none of {', '.join(STACKS)}")
-    with running_server() as server, server.database("crash_test") as url:
-        yield Stack(name, {"database_url": url})
-
-
-STACKS = ("sqlite", "postgresql")
+        yield Parts(name)
+    elif name == "aws":
+        yield Parts(name, AwsStack())
+    else:
+        with running_server() as server, server.database("crash_test") as url:
+            yield Parts(name, settings={"database_url": url})

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from systemtest.crash_run import CrashRun, Outcome, Plan
-from systemtest.crash_stacks import STACKS, stack_of
+from systemtest.crash_stacks import STACKS, parts_of
 
 _SHOWN = 20
 
@@ -33,8 +33,8 @@ def _run(plan: Plan, name: str, keep: bool) -> Outcome:  # noqa: FBT001
     print(f"{name}: {plan.calls} calls, {plan.kills} kills, seed {plan.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="outdial-crash-"))
     try:
-        with stack_of(name) as stack:
-            outcome = CrashRun(plan, stack, folder, lambda line: print(line, flush=True)).run()
+        with parts_of(name) as parts:
+            outcome = CrashRun(plan, parts, folder, lambda line: print(line, flush=True)).run()
     finally:
         if keep:
             print(f"  kept in {folder}")

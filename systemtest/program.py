@@ -128,13 +128,17 @@ def run(
 
 
 def _environment(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of whoever runs the tests reaches the program, but where coverage is measured."""
+    """Nothing of whoever runs the tests reaches the program, but where coverage is measured.
+
+    What is empty in `environment` is left out.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in {"PATH", "LANG", "TMPDIR"} or name.startswith("COVERAGE_")
     }
-    return kept | {"HOME": str(home.parent), "OUTDIAL_HOME": str(home)} | dict(environment)
+    wanted = kept | {"HOME": str(home.parent), "OUTDIAL_HOME": str(home)} | dict(environment)
+    return {name: value for name, value in wanted.items() if value}
 
 
 def _fresh(folder: Path, arguments: tuple[str, ...]) -> Path:

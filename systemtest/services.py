@@ -72,6 +72,16 @@ class VoiceApi:
             if cursor is None:
                 return found
 
+    def under_way(self) -> list[str]:
+        """The statuses that are no end and that some call has."""
+        pages = {
+            status: _json(
+                self._http.get(f"{self.url}/v1/calls", params={"status": status, "limit": 1})
+            )
+            for status in ("scheduled", "queued", "dialing", "in_progress")
+        }
+        return [status for status, page in pages.items() if page["items"]]
+
     def pause(self) -> None:
         """Press the stop button for everything."""
         self._http.post(f"{self.url}/v1/pause", json={}).raise_for_status()
@@ -116,6 +126,11 @@ class Simulator:
     def set_faults(self, faults: Mapping[str, float | str]) -> None:
         """Shares of calls or events that go wrong."""
         self._http.post(f"{self.url}/sim/faults", json=dict(faults)).raise_for_status()
+
+    def call(self, retell_call_id: str, key: str = "key_simulator") -> dict[str, Any]:
+        """A call as the API tells it; `key`: the workspace's."""
+        url = f"{self.url}/v2/get-call/{retell_call_id}"
+        return _json(self._http.get(url, headers={"authorization": f"Bearer {key}"}))
 
     def forget(self, retell_call_id: str, key: str = "key_simulator") -> None:
         """Delete a call from the API's sight; `key`: the workspace's."""

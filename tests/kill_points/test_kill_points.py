@@ -1,0 +1,190 @@
+"""A kill at each named point of the program's sequences: another process finishes, once."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from outdial.simulator.settings import Settings as SimulatorSettings
+from systemtest.accounts import wait_until_ended, wait_until_told
+from systemtest.crash_judges import (
+    dialed_twice,
+    faults_of_dialing,
+    faults_of_statuses,
+    faults_of_telling,
+    lost,
+)
+from systemtest.crash_ports import ReservedPorts
+from systemtest.receiver import Receiver
+from systemtest.services import Simulator, VoiceApi, keys
+from systemtest.waiting import wait_until
+from tests.kill_points.life import Life, Retell
+from tests.kill_points.nursery import Child, Nursery
+from tests.kill_points.points import PLACES, Point
+from tests.kill_points.table import CASES, Case
+from tests.postgres_server import PostgresServer
+
+CALLS = 3
+#: Cases under way at once: they mostly wait for a lease to pass.
+AT_ONCE = 6
+_KEY = "key_simulator"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_killed_at_every_point(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each case of the table: every call is dialed once and told once, whoever died where."""
+    template: str = request.getfixturevalue(
+        f"{'sqlite' if database == 'sqlite' else 'postgres'}_template"
+    )
+    with Nursery() as nursery, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def run(number: int, case: Case) -> str | None:
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            with ExitStack() as stack:
+                url = _database(database, template, folder, request, stack)
+                return _run(case, folder, url, nursery, stack)
+
+        results = list(pool.map(run, range(len(CASES)), CASES))
+    failed = [f"{case}: {said}" for case, said in zip(CASES, results, strict=True) if said]
+    assert not failed, "\n".join(failed)
+
+
+def test_every_place_is_killed() -> None:
+    """The table leaves out no place that a process can be killed at."""
+    assert {point.place for case in CASES for point in case.kills} == set(PLACES)
+
+
+def _database(
+    kind: str, template: object, folder: Path, request: pytest.FixtureRequest, stack: ExitStack
+) -> str:
+    if kind == "sqlite":
+        assert isinstance(template, Path)
+        path = folder / "ledger.db"
+        path.write_bytes(template.read_bytes())
+        return f"sqlite:///{path}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return stack.enter_context(server.database(f"kill_{folder.name}", str(template)))
+
+
+def _run(case: Case, folder: Path, url: str, nursery: Nursery, stack: ExitStack) -> str | None:
+    """What was wrong; None where all was well."""
+    try:
+        _Ground(case, folder, url, nursery, stack).run()
+    except Exception as error:  # noqa: BLE001 - each case is judged; the test names all that failed
+        logs = "".join(log.read_text()[-1500:] for log in sorted(folder.glob("*.log")))
+        return f"{type(error).__name__} {error}\n{logs}"
+    return None
+
+
+class _Ground:
+    """A simulator, a receiver, and the program's lives one after the other."""
+
+    def __init__(
+        self, case: Case, folder: Path, url: str, nursery: Nursery, stack: ExitStack
+    ) -> None:
+        self._case = case
+        self._folder = folder
+        self._nursery = nursery
+        self._stack = stack
+        self._ports = stack.enter_context(ReservedPorts())
+        self._receiver = Receiver()
+        stack.callback(self._receiver.close)
+        self._environment = {
+            "OUTDIAL_HOME": str(folder),
+            "OUTDIAL_DATABASE_URL": url,
+            "OUTDIAL_RETELL_API_KEY": _KEY,
+            "OUTDIAL_RETELL_BASE_URL": self._ports.url("simulator"),
+            "OUTDIAL_ACTIVITY_SINK_URL": self._receiver.url,
+            "OUTDIAL_DEFAULT_FROM_NUMBER": "+14155550100",
+            "OUTDIAL_DIAL_RATE": "50",
+            "OUTDIAL_ATTEMPT_LEASE": "2",
+            "OUTDIAL_REPUBLISH_AFTER": "2",
+            "OUTDIAL_AUTH": "none",
+        }
+        self._api = VoiceApi(self._ports.url("internal-api"), "-")
+        self._simulator = Simulator(self._ports.url("simulator"))
+        stack.callback(self._api.close)
+        stack.callback(self._simulator.close)
+        self._ids: list[str] = []
+
+    def run(self) -> None:
+        """All lives, and the judgement."""
+        self._begin_retell()
+        placing = threading.Thread(target=self._place, daemon=True)
+        for number, kill in enumerate(self._case.kills):
+            life = self._live(number, kill)
+            if number == 0:
+                placing.start()
+            wait_until(f"{kill} is reached", life.has_ended)
+            reached = self._witness(number).read_text()
+            assert reached == str(kill), f"it died at {reached!r} instead of {kill}"
+        self._live(len(self._case.kills), None)
+        placing.join(60)
+        wait_until("the program is up", lambda: _answers(self._api.statuses))
+        wait_until_ended(self._api, self._ids, seconds=60)
+        wait_until_told(self._receiver, self._ids, seconds=30)
+        self._judge()
+
+    def _place(self) -> None:
+        self._ids += self._api.place_patiently(keys(CALLS), metadata=dict(self._case.metadata))
+
+    def _begin_retell(self) -> None:
+        settings = SimulatorSettings(
+            home=self._folder,
+            port=self._ports.port("simulator"),
+            speed=self._case.speed,
+            webhook_url=self._ports.url("webhook") + "/webhooks/retell",
+            api_key=_KEY,
+            rate=0,
+            concurrency=0,
+        )
+        child = self._nursery.fork(Retell(settings, self._folder / "simulator.log"))
+        self._stack.callback(child.kill)
+        wait_until("the simulator is up", lambda: _answers(self._simulator.stats))
+        self._simulator.set_faults(self._case.faults)
+
+    def _live(self, number: int, kill: Point | None) -> Child:
+        life = Life(
+            self._environment,
+            {name: self._ports.port(name) for name in ("internal-api", "webhook")},
+            self._folder / f"life.{number}.log",
+            self._witness(number),
+            kill,
+            self._case.parked,
+        )
+        child = self._nursery.fork(life)
+        self._stack.callback(child.kill)
+        return child
+
+    def _witness(self, number: int) -> Path:
+        return self._folder / f"life.{number}.died"
+
+    def _judge(self) -> None:
+        statuses, dials = self._api.statuses(), self._simulator.dials()
+        events = list(self._receiver.events)
+        faults = [f"call {each} was never dialed" for each in lost(self._ids, dials)]
+        faults += [f"call {each} was dialed twice" for each in dialed_twice(dials)]
+        faults += faults_of_dialing(self._ids, dials)
+        faults += faults_of_statuses(self._ids, statuses)
+        faults += faults_of_telling(events, dials, statuses)
+        assert len(set(self._ids)) == CALLS
+        assert not faults, faults
+        parked = self._folder / "parked"
+        left = [path for path in parked.rglob("*") if path.is_file()] if parked.exists() else []
+        assert not left, f"{len(left)} parked payloads were left behind"
+
+
+def _answers(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except httpx.TransportError:
+        return False
+    return True
