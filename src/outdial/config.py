@@ -42,10 +42,13 @@ class Settings(BaseSettings):
         "`postgresql://USER:PASSWORD@HOST/DB`. By default SQLite in the home folder.",
     )
     call_queue_url: str | None = Field(
-        None, description="Queue of due calls. By default embedded, in the home folder."
+        None,
+        description="Queue of due calls: an SQS queue's URL, or `sqlite:///PATH?queue=NAME`. "
+        "By default embedded, in the home folder.",
     )
     event_queue_url: str | None = Field(
-        None, description="Queue of provider events. By default embedded, in the home folder."
+        None,
+        description="Queue of provider events, likewise. By default embedded, in the home folder.",
     )
     warehouse_url: SecretStr | None = Field(
         None,
@@ -65,7 +68,9 @@ class Settings(BaseSettings):
         "while one is rotated.",
     )
     parked_url: str | None = Field(
-        None, description="Where payloads too large for the queue are parked: a folder."
+        None,
+        description="Where payloads too large for the queue are parked: a folder, or "
+        "`s3://BUCKET/PREFIX`.",
     )
     idempotency_window: float = Field(
         3600, gt=0, description="Seconds that Retell honours an idempotency key."
