@@ -76,7 +76,9 @@ class Settings(BaseSettings):
         3600, gt=0, description="Seconds that Retell honours an idempotency key."
     )
     activity_sink_url: str | None = Field(
-        None, description="Where activity events go: `https://…`. None: they are kept."
+        None,
+        description="Where activity events go: `https://…`, or `eventbridge://BUS` (with "
+        "`?region=…`, if not the environment's). None: they are kept.",
     )
     activity_sink_secret: SecretStr | None = Field(
         None, description="Signs activity events (Standard Webhooks; `whsec_…` or plain text)."

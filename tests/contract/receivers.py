@@ -1,10 +1,13 @@
-"""An HTTP receiver of activity events, in the process of the test, on a free port."""
+"""Receivers of activity events, in the process of the test, on free ports."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
 from aiohttp import web
 
 
@@ -58,4 +61,57 @@ async def http_receiver() -> AsyncIterator[HttpReceiver]:
         yield receiver
     finally:
         receiver.open.set()
+        await runner.cleanup()
+
+
+@dataclass
+class EventBus:
+    """Takes `PutEvents` requests; tells `codes` for the entries of the next, then success."""
+
+    url: str = ""
+    requests: list[list[dict[str, Any]]] = field(default_factory=list)
+    codes: list[str | None] = field(default_factory=list)
+    refusal: str | None = None
+
+    @property
+    def details(self) -> list[bytes]:
+        """Of all entries that were taken."""
+        return [entry["Detail"].encode() for request in self.requests for entry in request]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Keep the entries, and answer for each."""
+        entries = json.loads(await request.read())["Entries"]
+        if self.refusal is not None and len(entries) > 1:
+            return web.json_response({"__type": self.refusal, "message": "because"}, status=400)
+        codes, self.codes = self.codes, []
+        told = [
+            {"ErrorCode": code, "ErrorMessage": "because"} if code else {"EventId": "1"}
+            for code in (*codes, *([None] * (len(entries) - len(codes))))
+        ]
+        taken = [entry for entry, result in zip(entries, told, strict=True) if "EventId" in result]
+        self.requests.append(taken)
+        failed = len(entries) - len(taken)
+        return web.json_response({"FailedEntryCount": failed, "Entries": told})
+
+
+@asynccontextmanager
+async def event_bus(environment: pytest.MonkeyPatch) -> AsyncIterator[EventBus]:
+    """One that is listening, and that `environment` takes for AWS."""
+    made = EventBus()
+    application = web.Application()
+    application.router.add_post("/", made.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    for name, value in {
+        "AWS_ENDPOINT_URL": made.url,
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        environment.setenv(name, value)
+    try:
+        yield made
+    finally:
         await runner.cleanup()

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from outdial.adapters.aws.event_bridge import EventBridgeSink
 from outdial.adapters.memory import MemorySink
 from outdial.adapters.sinks.http import HttpSink
 from outdial.errors import OutdialError, Poison, Unavailable
 from outdial.ports.sink import ActivitySink
-from tests.contract.receivers import http_receiver
+from tests.contract.receivers import event_bus, http_receiver
 
 EVENT = '{"id":"e1","data":{"metadata":{"name":"é"}}}'.encode()
 
@@ -42,11 +43,24 @@ def memory() -> Case:
     )
 
 
-@pytest.fixture(params=["memory", "http"])
-async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+@pytest.fixture(params=["memory", "http", "eventbridge"])
+async def case(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Case]:
     """Each sink in turn."""
     if request.param == "memory":
         yield memory()
+        return
+    if request.param == "eventbridge":
+        async with event_bus(monkeypatch) as bus:
+            on_bus = EventBridgeSink("voice")
+            yield Case(
+                on_bus,
+                lambda: bus.details,
+                lambda: bus.codes.append("MalformedDetail"),
+                lambda: bus.codes.append("ThrottlingException"),
+            )
+            await on_bus.close()
         return
     async with http_receiver() as receiver:
         sink = HttpSink(receiver.url)

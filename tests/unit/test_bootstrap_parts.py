@@ -27,7 +27,7 @@ def settings(**fields: Any) -> Settings:
         ("platform", {}, "OUTDIAL_RETELL_API_KEY"),
         ("parking", {"parked_url": "s3://Bucket"}, "OUTDIAL_PARKED_URL"),
         ("parking", {"parked_url": "gs://bucket"}, "OUTDIAL_PARKED_URL"),
-        ("sink", {"activity_sink_url": "eventbridge://bus"}, "OUTDIAL_ACTIVITY_SINK_URL"),
+        ("sink", {"activity_sink_url": "eventbridge://"}, "OUTDIAL_ACTIVITY_SINK_URL"),
         ("sink", {"activity_sink_url": "ftp://x"}, "OUTDIAL_ACTIVITY_SINK_URL"),
         ("warehouse", {"warehouse_url": "snowflake://u:p@a/d"}, "OUTDIAL_WAREHOUSE_URL"),
         ("warehouse", {"warehouse_url": "duckdb://"}, "OUTDIAL_WAREHOUSE_URL"),

@@ -14,6 +14,7 @@ from outdial.ports.queue import Queue
 from outdial.ports.sink import ActivitySink
 
 if TYPE_CHECKING:
+    from outdial.adapters.aws.event_bridge import EventBridgeSink
     from outdial.adapters.database import Ledger
     from outdial.adapters.database.audit import LedgerAudit
     from outdial.adapters.duckdb import DuckDBWarehouse
@@ -122,15 +123,26 @@ class Parts:
         url = self.settings.activity_sink_url
         if url is None:
             return None
-        if url.startswith("eventbridge:"):
-            raise ConfigurationError(
-                f"OUTDIAL_ACTIVITY_SINK_URL {url}: this version delivers over HTTP; "
-                "write an https:// address"
-            )
+        if self.event_bridge is not None:
+            return self.event_bridge
         from outdial.adapters.sinks.http import HttpSink  # noqa: PLC0415
 
         secret = self.settings.activity_sink_secret
         sink = HttpSink(url, secret.get_secret_value() if secret is not None else None)
+        self._closing.push_async_callback(sink.close)
+        return sink
+
+    @cached_property
+    def event_bridge(self) -> "EventBridgeSink | None":
+        """The sink, where it is an EventBridge bus: `eventbridge://BUS`."""
+        scheme, _, bus = (self.settings.activity_sink_url or "").partition("://")
+        if scheme != "eventbridge":
+            return None
+        with _extra("OUTDIAL_ACTIVITY_SINK_URL"):
+            from outdial.adapters.aws.event_bridge import EventBridgeSink  # noqa: PLC0415
+
+        name, _, region = bus.partition("?region=")
+        sink = EventBridgeSink(name, region or None)
         self._closing.push_async_callback(sink.close)
         return sink
 

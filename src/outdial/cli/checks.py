@@ -211,6 +211,8 @@ async def _sink(parts: Parts) -> list[Check]:
     url = parts.settings.activity_sink_url
     if url is None or parts.sink is None:
         return [_ok("activity sink", "none: events are kept in the database and the warehouse")]
+    if parts.event_bridge is not None:
+        return [_ok("activity sink", await parts.event_bridge.check())]
     shown = _without_secrets(url)
     try:
         # Anything that is an HTTP answer will do: no event is sent to find out.

@@ -25,12 +25,15 @@ class _Entry:
 
 
 class Batches:
-    """Carries entries, ten and one MiB a request at most, several requests at once."""
+    """Carries entries, ten a request and one MiB at most, several requests at once."""
 
-    def __init__(self, carry: Carry, *, at_once: int = 8) -> None:
-        """`at_once`: requests under way."""
+    def __init__(
+        self, carry: Carry, *, at_once: int = 8, most_bytes: int = MAX_MESSAGE_BYTES
+    ) -> None:
+        """`at_once`: requests under way. `most_bytes`: of a request of more than one entry."""
         self._carry = carry
         self._at_once = at_once
+        self._most_bytes = most_bytes
         self._waiting: deque[_Entry] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         self._flushing = False
@@ -68,7 +71,7 @@ class Batches:
         size = 0
         while self._waiting and len(batch) < MAX_BATCH:
             entry = self._waiting[0]
-            if batch and size + entry.size > MAX_MESSAGE_BYTES:
+            if batch and size + entry.size > self._most_bytes:
                 break
             self._waiting.popleft()
             # Nobody waits for it any more: its caller was cancelled.
