@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from systemtest.accounts import (
     assert_accounted_for,
     wait_until_dialed,
@@ -36,6 +38,7 @@ def test_no_webhook_ever_comes(installation: Installation) -> None:
     assert report["left"]["unmended"] == report["left"]["silent"] == 0
 
 
+@pytest.mark.long
 def test_no_analysis_ever_comes(installation: Installation) -> None:
     """With post-call analysis off, calls end with what is known of them."""
     installation.environment |= IMPATIENT
@@ -48,6 +51,7 @@ def test_no_analysis_ever_comes(installation: Installation) -> None:
     assert all(one["attempts"][0]["duration_ms"] is not None for one in shown)
 
 
+@pytest.mark.long
 def test_a_call_that_retell_forgets(installation: Installation) -> None:
     """It is closed as lost; the others are not touched."""
     installation.environment |= IMPATIENT

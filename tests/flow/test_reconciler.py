@@ -315,6 +315,25 @@ async def test_another_workspaces_key(shop: Shop) -> None:
     await shop.reconciler.check()
 
 
+async def test_many_calls_are_really_gone(shop: Shop) -> None:
+    """The key is doubted first; an earlier call that Retell knows clears it."""
+    _, witness = await shop.placed()
+    await shop.world.hear(analyzed(witness))
+    calls = [await shop.placed() for _ in range(6)]
+    for _, claim in calls:
+        del shop.platform.calls[retell_id(claim)]
+    report = await shop.later()
+    assert (kinds(report), report.trouble is None) == ({}, False)
+    report = await shop.later()
+    while kinds(report) != {"not_found": 6}:
+        assert report.trouble is None
+        report = await shop.later()
+    # That they stay unknown is no news, and no doubt of the key.
+    for _ in range(3):
+        report = await shop.later()
+        assert (report.provisional, report.trouble) == (6, None)
+
+
 async def test_a_single_call_with_another_workspaces_key(shop: Shop) -> None:
     """Earlier calls are asked for before one is closed: that they are unknown too tells the key."""
     for _ in range(4):

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from outdial.adapters.memory.platform import MemoryPlatform
 from outdial.errors import Unavailable
 from outdial.ports.platform import ListedCall
 from outdial.reconciler import Reconciler, Rules
+from outdial.reconciler.asking import written
 from outdial.reconciler.doubt import MOST, Doubt
 from outdial.reconciler.pacing import Pacing
 
@@ -43,6 +45,16 @@ def test_the_key_is_doubted_for_five_calls_in_a_row() -> None:
     assert doubt.is_open
     doubt.known()
     assert not doubt.is_open
+
+
+def test_whatever_retell_answers_is_written() -> None:
+    """Half a surrogate pair, numbers without end, depth without end: none of it stops the stage."""
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    call = {"call_id": "call_1", "transcript": "\ud800", "number": 10**400, "deep": deep}
+    body = written({"event": "call_analyzed", "call": call})
+    assert orjson.loads(body)["call"]["call_id"] == "call_1"
 
 
 class Away:

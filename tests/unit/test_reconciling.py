@@ -49,6 +49,7 @@ def waited(known: Known) -> Known:
         (CALL | {"call_status": "registered"}, SILENT, [], None),
         (CALL | {"call_status": "of tomorrow"}, SILENT, [], None),
         (CALL, SILENT, [], None),
+        (CALL | {"call_status": ["ended"]}, SILENT, [], None),
         (ONGOING, SILENT, ["call_started"], Drift.START_MISSED),
         (ONGOING, STARTED, [], None),
         (ONGOING, LOST, [], None),

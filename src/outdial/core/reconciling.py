@@ -122,7 +122,8 @@ def _analysed(call: Object) -> bool:
 
 
 def _ended(call: Object) -> bool:
-    over = call.get("call_status") in {"ended", "not_connected", "error"}
+    # Compared, not hashed: Retell's answer may hold anything.
+    over = call.get("call_status") in ("ended", "not_connected", "error")
     return over or call.get("end_timestamp") is not None
 
 

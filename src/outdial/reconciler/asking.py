@@ -1,13 +1,15 @@
 """Silent attempts: asked about one by one, and what Retell says told to the ledger."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import structlog
 
+from outdial.core.call import AttemptStatus
+from outdial.core.lenient_json import storable
 from outdial.core.reconciling import LONGEST_MS, Drift, learn
 from outdial.errors import Unavailable
 from outdial.ports.platform import VoicePlatform
@@ -24,6 +26,14 @@ BATCH = 20
 _WITNESSES = 4
 #: Not found so often in a row, a call is gone; without any earlier call to witness, so often.
 _ENOUGH, _ALONE = 2, 3
+
+
+def written(event: Mapping[str, Any]) -> bytes:
+    """An event as a body; what no strict writer takes is replaced, so that nothing stops us."""
+    try:
+        return orjson.dumps(event)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(storable(event))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +97,19 @@ class Asking:
         )
 
     async def _ask(self, silent: Silent) -> None:
-        call = await self._get(silent.retell_call_id)
-        learned = await self._unknown(silent) if call is None else self._read(silent, call)
+        doubted = self.doubt.is_open
+        lost = silent.known.status is AttemptStatus.LOST
+        call = await self._get(silent.retell_call_id, expected=not lost)
+        if call is not None:
+            learned = self._read(silent, call)
+        elif lost:
+            # As it was; only news would be news.
+            learned = Learned(silent, self._again(silent))
+        else:
+            if doubted:
+                # Calls may really be gone: an earlier one that is known clears the key.
+                await self._witness(silent)
+            learned = await self._unknown(silent)
         alarms = await self._ledger.learned(learned)
         for alarm in alarms:
             ALARMS.labels(alarm=alarm).inc()
@@ -97,7 +118,8 @@ class Asking:
             DRIFT.labels(kind=learned.drift).inc()
             log.info("drift", kind=learned.drift.value, call_id=silent.call_id)
 
-    async def _get(self, retell_call_id: str) -> dict[str, Any] | None:
+    async def _get(self, retell_call_id: str, *, expected: bool) -> dict[str, Any] | None:
+        """The call object; that an `expected` one is unknown is held against the key."""
         await self._pacing.turn()
         try:
             call = await self._platform.get_call(retell_call_id)
@@ -106,7 +128,8 @@ class Asking:
             raise
         if call is None:
             ASKED.labels(answer="not_found").inc()
-            self.doubt.unknown(retell_call_id)
+            if expected:
+                self.doubt.unknown(retell_call_id)
         elif call.get("call_id") != retell_call_id:
             raise Unavailable("Retell", "get-call answered with another call")
         else:
@@ -124,27 +147,32 @@ class Asking:
         return Learned(
             silent,
             again_ms=self._spread(lesson.again_ms),
-            bodies=tuple(orjson.dumps(event) for event in lesson.events),
+            bodies=tuple(written(event) for event in lesson.events),
             drift=lesson.drift,
         )
 
     async def _unknown(self, silent: Silent) -> Learned:
         """Retell does not know it: believed when it knows others, and says so again."""
-        times = silent.not_found + 1
-        again_ms = self._spread(max(self._after_ms, min(silent.known.silent_ms, LONGEST_MS)))
+        again_ms = self._again(silent)
         if self.doubt.is_open:
             return Learned(silent, again_ms, not_found=silent.not_found)
-        if times >= _ENOUGH and await self._witnessed(silent, times):
-            return Learned(silent, again_ms, drift=Drift.NOT_FOUND, vanished=True)
+        times = silent.not_found + 1
+        if times >= _ENOUGH:
+            known = await self._witness(silent)
+            if known or (known is None and times >= _ALONE):
+                return Learned(silent, again_ms, drift=Drift.NOT_FOUND, vanished=True)
         return Learned(silent, again_ms, not_found=times)
 
-    async def _witnessed(self, silent: Silent, times: int) -> bool:
-        """Whether Retell knows an earlier call: of another workspace's it would know none."""
+    async def _witness(self, silent: Silent) -> bool | None:
+        """Whether Retell knows an earlier call: another's key knows none. None: there is none."""
         witnesses = await self._ledger.witnesses(silent, _WITNESSES)
         for witness in witnesses:
-            if await self._get(witness) is not None:
+            if await self._get(witness, expected=True) is not None:
                 return True
-        return not witnesses and times >= _ALONE
+        return False if witnesses else None
+
+    def _again(self, silent: Silent) -> int:
+        return self._spread(max(self._after_ms, min(silent.known.silent_ms, LONGEST_MS)))
 
     def _spread(self, wait_ms: int) -> int:
         return round(wait_ms * (0.75 + self._draw() / 2))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import orjson
 import structlog
 
 from outdial.core.call import Alarm
@@ -10,7 +9,7 @@ from outdial.core.reconciling import adoption
 from outdial.errors import Unavailable
 from outdial.ports.platform import ListedCall, VoicePlatform
 from outdial.ports.reconciliation import Reconciliation
-from outdial.reconciler.asking import Rules
+from outdial.reconciler.asking import Rules, written
 from outdial.reconciler.pacing import Pacing
 from outdial.telemetry import ALARMS, DRIFT
 
@@ -65,7 +64,7 @@ class Searching:
         if call.get("call_id") != listed.retell_call_id:
             raise Unavailable("Retell", "get-call answered with another call")
         events = adoption(call, after_ms=self._after_ms, analysis_after_ms=self._analysis_after_ms)
-        alarm = await self._ledger.adopt(listed, [orjson.dumps(event) for event in events])
+        alarm = await self._ledger.adopt(listed, [written(event) for event in events])
         DRIFT.labels(kind="adopted" if alarm is None else alarm).inc()
         log.warning("unknown_call", retell_call_id=listed.retell_call_id, call_id=listed.call_id)
         if alarm is not None:
