@@ -6,8 +6,8 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -16,8 +16,13 @@ import aiohttp
 
 from outdial import bootstrap, config
 from outdial.bootstrap.parts import Parts
-from outdial.cli import home, session
+from outdial.cli import deployment_checks, home, session
+from outdial.cli.deployment_checks import queue_settings
+from outdial.cli.findings import Check
+from outdial.cli.findings import fault as _fault
+from outdial.cli.findings import ok as _ok
 from outdial.cli.output import counted
+from outdial.client.problems import cause
 from outdial.config import Settings
 from outdial.core.circuit import Trouble
 from outdial.core.times import to_rfc3339
@@ -32,26 +37,11 @@ SKEW_NOTICE, SKEW_FAULT = 5, 150
 _SECONDS = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. `mend`: what to do about a fault."""
+async def run_checks(webhook_url: str | None = None) -> list[Check]:
+    """All checks; only the first one where the configuration can't be read.
 
-    name: str
-    state: Literal["ok", "notice", "fault"]
-    detail: str
-    mend: str | None = None
-
-
-def _ok(name: str, detail: str) -> Check:
-    return Check(name, "ok", detail)
-
-
-def _fault(name: str, detail: str, mend: str | None = None) -> Check:
-    return Check(name, "fault", detail, mend)
-
-
-async def run_checks() -> list[Check]:
-    """All checks; only the first one where the configuration can't be read."""
+    `webhook_url`: the webhook entry to ask; by default that of `up`, if it runs.
+    """
     try:
         settings = config.load()
     except ConfigurationError as error:
@@ -61,11 +51,15 @@ async def run_checks() -> list[Check]:
         for name, check in (
             ("home", _home),
             ("database", _database),
+            ("database clock", _database_clock),
             ("call queue", _call_queue),
             ("event queue", _event_queue),
+            ("parking", deployment_checks.parking),
             ("warehouse", _warehouse),
             ("activity sink", _sink),
             ("voice platform", _platform),
+            ("webhooks", _webhooks),
+            ("webhook entry", partial(_webhook_entry, url=webhook_url)),
             ("ports", _ports),
             ("voice api", _api),
         ):
@@ -178,10 +172,44 @@ async def _queue(parts: Parts, name: Literal["calls", "events"], url: str | None
     queue = parts.call_queue if name == "calls" else parts.event_queue
     depth = await queue.depth()
     told = f"{depth.visible + depth.in_flight + depth.delayed:,} waiting or in flight"
+    found = await queue_settings(queue, title, parts.settings.attempt_lease)
     if depth.dead:
         told += f", {counted(depth.dead, 'dead letter')}"
-        return [Check(title, "notice", told, f"look at them: `outdial dlq list {name}`")]
-    return [_ok(title, told)]
+        return [Check(title, "notice", told, f"look at them: `outdial dlq list {name}`"), *found]
+    return [_ok(title, told), *found]
+
+
+async def _database_clock(parts: Parts) -> list[Check]:
+    """SQLite's clock is this machine's; where a database is away or old, that is told already."""
+    if parts.settings.database.startswith("sqlite:") or not await _usable(parts):
+        return []
+    return await deployment_checks.database_clock(parts)
+
+
+async def _webhooks(parts: Parts) -> list[Check]:
+    url = parts.settings.database
+    if url.startswith("sqlite:") and _not_yet(Path(url.removeprefix("sqlite:///"))):
+        return []
+    return await deployment_checks.webhook_news(parts) if await _usable(parts) else []
+
+
+async def _usable(parts: Parts) -> bool:
+    try:
+        return not await parts.ledger.pending_migrations()
+    except OutdialError:
+        return False
+
+
+async def _webhook_entry(parts: Parts, *, url: str | None) -> list[Check]:
+    if url is not None:
+        return await deployment_checks.webhook_entry(parts.settings.webhook_keys, url, _ask)
+    running = home.running(parts.settings.home) or {}
+    entry = running.get("urls", {}).get("webhook")
+    if entry is None:
+        return []
+    # Without a Retell key `up` dials the simulator, which signs with its own.
+    keys = parts.settings.webhook_keys or (bootstrap.SIMULATOR_KEY,)
+    return await deployment_checks.webhook_entry(keys, f"{entry}/webhooks/retell", _ask)
 
 
 async def _warehouse(parts: Parts) -> list[Check]:
@@ -297,18 +325,24 @@ async def _api(parts: Parts) -> list[Check]:
     return [_fault("voice api", f"{url} answers {status}", mend)]
 
 
-async def _ask(url: str, method: str = "GET", key: str | None = None) -> tuple[int, dict[str, str]]:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+async def _ask(
+    url: str,
+    method: str = "GET",
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> tuple[int, dict[str, str]]:
+    sent = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
     timeout = aiohttp.ClientTimeout(total=_SECONDS - 1)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as http,
-            http.request(method, url, headers=headers, allow_redirects=False) as response,
+            http.request(method, url, headers=sent, data=body, allow_redirects=False) as response,
         ):
             return response.status, dict(response.headers)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         told = _without_secrets(url)
-        raise OutdialError(f"no answer from {told}: {str(error) or type(error).__name__}") from None
+        raise OutdialError(f"no answer from {told}: {cause(error)}") from None
 
 
 def _without_secrets(url: str) -> str:

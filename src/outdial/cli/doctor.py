@@ -20,6 +20,14 @@ def doctor(
             "every question as DuckDB does. Wakes its warehouse for a minute.",
         ),
     ] = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            metavar="URL",
+            help="Ask this webhook entry whether it knows our key. By default that of `up`.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     r"""Check the configuration and reach every dependency; say what is wrong and how to mend it.
@@ -30,6 +38,7 @@ def doctor(
     Examples:
       outdial doctor
       outdial doctor --warehouse
+      outdial doctor --webhook https://….lambda-url.eu-central-1.on.aws/
       outdial doctor --json | jq '.checks[] | select(.state == "fault")'
     """
     if warehouse:
@@ -39,7 +48,7 @@ def doctor(
     else:
         from outdial.cli.checks import run_checks  # noqa: PLC0415
 
-        checks = session.run(run_checks())
+        checks = session.run(run_checks(webhook))
     faults = [check for check in checks if check.state == "fault"]
     if as_json:
         items = [

@@ -2,7 +2,7 @@
 
 from outdial import bootstrap, config
 from outdial.cli import progress
-from outdial.cli.checks import Check
+from outdial.cli.findings import Check
 
 
 async def run_warehouse_checks() -> list[Check]:

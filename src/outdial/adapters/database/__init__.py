@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outdial.adapters.database.activity_outbox import LedgerActivityOutbox
+from outdial.adapters.database.arrivals import LedgerArrivals
 from outdial.adapters.database.dialing import DialingRules, LedgerDialing
 from outdial.adapters.database.due_calls import LedgerDueCalls
 from outdial.adapters.database.engine import Clock, Database, open_database
@@ -32,6 +33,7 @@ class Ledger:
     activity: LedgerActivityOutbox
     warehouse: LedgerWarehouseOutbox
     history: LedgerHistory
+    arrivals: LedgerArrivals
     reconciliation: LedgerReconciliation
 
     @classmethod
@@ -57,6 +59,7 @@ class Ledger:
             activity=LedgerActivityOutbox(database, clock),
             warehouse=LedgerWarehouseOutbox(database),
             history=LedgerHistory(database, clock),
+            arrivals=LedgerArrivals(database),
             reconciliation=LedgerReconciliation(database, clock, reconcile_ms),
         )
 
