@@ -193,7 +193,8 @@ class CrashRun:
         options = ("--tenant", "auditor", "--scope", "admin", "--json")
         key = json.loads(installation.run("keys", "create", *options))["key"]
         installation.environment["OUTDIAL_API_KEY"] = key
-        audit = json.loads(installation.run("audit", "--json", codes=(0, 1)))
+        printed = installation.run("audit", "--json", codes=(0, 1), seconds=900)
+        audit = json.loads(printed)
         self._outcome.audited = audit["checked"]
         self._outcome.violations += [f"audit: {each}" for each in audit["violations"]]
         if not audit["ok"] and not audit["violations"]:

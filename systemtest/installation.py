@@ -131,9 +131,9 @@ class Installation:
         self.api.url = api_url
         self.simulator.url = simulator_url
 
-    def run(self, *arguments: str, codes: Collection[int] = (0,)) -> str:
+    def run(self, *arguments: str, codes: Collection[int] = (0,), seconds: float = 60.0) -> str:
         """Run a command to its end, with one of these exit codes; what it printed."""
-        return run(self.home, self.environment, *arguments, codes=codes)
+        return run(self.home, self.environment, *arguments, codes=codes, seconds=seconds)
 
     def _create_key(self) -> str:
         scopes = ("calls:write", "calls:read", "admin")

@@ -109,7 +109,11 @@ class Program:
 
 
 def run(
-    home: Path, environment: Mapping[str, str], *arguments: str, codes: Collection[int] = (0,)
+    home: Path,
+    environment: Mapping[str, str],
+    *arguments: str,
+    codes: Collection[int] = (0,),
+    seconds: float = _START_SECONDS,
 ) -> str:
     """Run `outdial ARGUMENTS` to its end and give what it printed; it has to end with `codes`."""
     done = subprocess.run(
@@ -119,7 +123,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_START_SECONDS,
+        timeout=seconds,
         check=False,
     )
     if done.returncode not in codes:

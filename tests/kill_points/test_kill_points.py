@@ -31,6 +31,8 @@ from tests.postgres_server import PostgresServer
 CALLS = 3
 #: Cases under way at once: they mostly wait for a lease to pass.
 AT_ONCE = 6
+#: Far more than any of it takes, also on a machine that is busy with other tests.
+_SECONDS = 150
 _KEY = "key_simulator"
 
 
@@ -123,14 +125,14 @@ class _Ground:
             life = self._live(number, kill)
             if number == 0:
                 placing.start()
-            wait_until(f"{kill} is reached", life.has_ended)
+            wait_until(f"{kill} is reached", life.has_ended, seconds=_SECONDS)
             reached = self._witness(number).read_text()
             assert reached == str(kill), f"it died at {reached!r} instead of {kill}"
         self._live(len(self._case.kills), None)
         placing.join(60)
         wait_until("the program is up", lambda: _answers(self._api.statuses))
-        wait_until_ended(self._api, self._ids, seconds=60)
-        wait_until_told(self._receiver, self._ids, seconds=30)
+        wait_until_ended(self._api, self._ids, seconds=_SECONDS)
+        wait_until_told(self._receiver, self._ids, seconds=_SECONDS)
         self._judge()
 
     def _place(self) -> None:
