@@ -226,7 +226,7 @@ attempts = Table(
     Column("provisional", Boolean, nullable=False),
     # Since when nothing was heard of it; null where no word of Retell is awaited.
     Column("silent_since", BigInteger),
-    # The reconciler's own: when it asks next, and last did; answers in a row that know no such call.
+    # The reconciler's own: when it asks next and last did; answers in a row that know no such call.
     Column("ask_at", BigInteger),
     Column("asked_at", BigInteger),
     Column("not_found", Integer),
