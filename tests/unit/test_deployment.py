@@ -127,13 +127,19 @@ def test_every_stage_is_deployed(template: dict[str, Any]) -> None:
     assert roles == {f"{name}Role" for name in (*served, "Webhook", "Operator")} | {"ExecutionRole"}
 
 
+#: Whose operations a module names.
+_SERVICES = {"parking": "s3", "event_bridge": "events"}
+
+
 def _actions_in_code() -> set[str]:
     """What the adapters ask of AWS, as IAM calls it."""
     actions = set()
     session = get_session()
-    known = {name: session.get_service_model(name).operation_names for name in ("sqs", "s3")}
+    known = {
+        name: session.get_service_model(name).operation_names for name in ("sqs", "s3", "events")
+    }
     for path in (ROOT / "src/outdial/adapters/aws").glob("*.py"):
-        service = "s3" if path.name == "parking.py" else "sqs"
+        service = _SERVICES.get(path.stem, "sqs")
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
                 continue
@@ -156,7 +162,7 @@ def _actions_in_template(template: Mapping[str, Any]) -> set[str]:
 def test_every_permission_is_of_use_and_none_is_missing(template: dict[str, Any]) -> None:
     """Read off the adapters' own requests; none on all resources."""
     asked = _actions_in_code()
-    assert {"sqs:ReceiveMessage", "sqs:SendMessage", "s3:PutObject"} <= asked
+    assert {"sqs:ReceiveMessage", "sqs:SendMessage", "s3:PutObject", "events:PutEvents"} <= asked
     assert _actions_in_template(template) == asked | set(IMPLIED)
     resources = [
         resource
