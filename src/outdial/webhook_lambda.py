@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ _entry: Entry | None = None
 
 
 def handler(event: object, context: object = None) -> Response:
-    """The AWS Lambda, configured by its environment when it is first called."""
+    """The AWS Lambda, configured by its environment: there as it starts, else when first called."""
     global _entry  # noqa: PLW0603 - a Lambda keeps what it built between calls
     if _entry is None:
         try:
@@ -254,3 +255,10 @@ def _park(url: str, environment: Mapping[str, str]) -> Park:
     from outdial.adapters.folder_parking import FolderParking  # noqa: PLC0415
 
     return FolderParking(Path(url)).put_sync
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    # While it starts, a Lambda has whole cores, however little it was given for its work. What is
+    # wrong with the set-up is told by the first call.
+    with suppress(ConfigurationError):
+        _entry = from_environment(os.environ)

@@ -403,6 +403,23 @@ def test_a_wrong_environment(
     assert webhook_lambda.handler(event, None)["statusCode"] == 503
 
 
+@pytest.mark.parametrize(("key", "ready"), [("key", True), ("", False)])
+def test_a_lambda_is_configured_as_it_starts(key: str, ready: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+    """On Lambda, where starting is given more than working; a wrong set-up does not stop it."""
+    settings = {
+        "AWS_LAMBDA_FUNCTION_NAME": "webhook",
+        "AWS_REGION": "eu-west-1",
+        "OUTDIAL_EVENT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
+        "OUTDIAL_PARKED_URL": str(tmp_path),
+        "OUTDIAL_RETELL_WEBHOOK_KEY": key,
+    }
+    script = "from outdial import webhook_lambda; print(webhook_lambda._entry is not None)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=settings, capture_output=True, check=True, text=True
+    )
+    assert done.stdout.strip() == str(ready)
+
+
 def test_the_api_key_signs_by_default() -> None:
     """Without a key of their own, webhooks are signed with the API key."""
     entry = from_environment(
