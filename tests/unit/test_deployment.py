@@ -21,6 +21,7 @@ DEPLOY = ROOT / "deploy"
 TEMPLATE = DEPLOY / "aws" / "outdial.yaml"
 COMPOSE = DEPLOY / "docker" / "compose.yaml"
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
+KUBERNETES = DEPLOY / "kubernetes" / "outdial.yaml"
 TOOLS = Path(sys.prefix) / "deployment" / "bin"
 
 #: Settings that a deployment leaves alone, and why.
@@ -361,3 +362,48 @@ def test_the_compose_file_sets_what_there_is_and_opens_nothing() -> None:
         for volume in one["volumes"]
     }
     assert mounted == set(compose["volumes"])
+
+
+@pytest.fixture(scope="module")
+def manifests() -> list[dict[str, Any]]:
+    """The Kubernetes objects."""
+    return [*yaml.safe_load_all(KUBERNETES.read_text())]
+
+
+@pytest.mark.parametrize("version", ["1.33", "1.37"])
+def test_the_manifests_are_sound(tmp_path: Path, version: str) -> None:
+    """By Kubernetes' own schemas, no field unknown."""
+    arguments = ["--strict", "--kubernetes-version", version, str(KUBERNETES)]
+    assert _lint("kubernetes-validate", *arguments, home=tmp_path) == ""
+
+
+def test_a_manifest_that_is_none_would_be_seen(tmp_path: Path) -> None:
+    """A field that Kubernetes does not know."""
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(KUBERNETES.read_text().replace("replicas:", "replicass:"))
+    told = _lint("kubernetes-validate", "--strict", str(wrong), home=tmp_path)
+    assert "replicass" in told
+
+
+def test_every_stage_has_a_deployment_that_is_watched(manifests: list[dict[str, Any]]) -> None:
+    """As nobody, on a disk that can't be written, asked whether it lives and is ready."""
+    deployments = [one for one in manifests if one["kind"] == "Deployment"]
+    served = {}
+    for deployment in deployments:
+        spec = deployment["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        serve, stage, *options = container["args"]
+        assert serve == "serve"
+        served[stage] = options[-1]
+        assert int(options[-1]) == container["ports"][0]["containerPort"]
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert spec["securityContext"]["runAsNonRoot"]
+        # They would set OUTDIAL_…_SERVICE_HOST, which is no setting.
+        assert spec["enableServiceLinks"] is False
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert deployment["spec"]["selector"]["matchLabels"] == labels
+    assert set(served) == set(STAGES)
+    services = {one["spec"]["selector"]["stage"] for one in manifests if one["kind"] == "Service"}
+    assert services == {"internal-api", "webhook", "web-api"}
