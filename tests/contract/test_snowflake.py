@@ -64,7 +64,8 @@ def _run(report: Path) -> None:
     command = [str(PYTHON), "-m"]
     if coverage.Coverage.current() is not None:
         # Its data lies where that of the other processes does, and is combined with it.
-        command += ["coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m"]
+        rules = f"--rcfile={ROOT / 'pyproject.toml'}"
+        command += ["coverage", "run", rules, "--concurrency=thread", "-m"]
     settings = ["-c", str(ROOT / "tests" / "snowflake" / "pytest.ini"), "--rootdir", str(ROOT)]
     done = subprocess.run(
         [*command, "pytest", "-q", *settings, f"--junitxml={report}", *map(str, SUITES)],
