@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, select, tuple_
+from sqlalchemy import Connection, Row, Select, select, tuple_, update
 
 from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
 from outdial.adapters.database.recording import adopt, defer
@@ -102,10 +102,12 @@ class LedgerInbox:
             rows = connection.execute(
                 select(provider_events).where(provider_events.c.id.in_(event_ids))
             ).mappings()
-            stored = {row["id"]: _stored(row) for row in rows}
-            events = [stored[event_id] for event_id in event_ids if event_id in stored]
-            taking = _Taking(connection, self._clock, events)
-            taken = [taking.apply(event) for event in events]
+            stored = {row["id"]: (row["disposition"], _stored(row)) for row in rows}
+            found = [stored[event_id] for event_id in event_ids if event_id in stored]
+            events = [event for _, event in found]
+            taking = _Taking(connection, self._clock, events, again=True)
+            taken = [taking.apply_again(event, before) for before, event in found]
+            taking.mend()
             taking.flush()
             return taken
 
@@ -209,10 +211,17 @@ def take_events(connection: Connection, clock: Clock, events: Sequence[_Event]) 
 class _Taking:
     """One transaction of the inbox: the calls of its events are locked before anything else."""
 
-    def __init__(self, connection: Connection, clock: Clock, events: Sequence[_Event]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        events: Sequence[_Event],
+        *,
+        again: bool = False,
+    ) -> None:
         self._connection = connection
         self._events = events
-        self._batch = Batch(*opening(connection, clock))
+        self._batch = Batch(*opening(connection, clock), again=again)
         ours = [event.parsed for event in events]
         self._batch.lock_attempts(
             connection,
@@ -318,6 +327,23 @@ class _Taking:
             attempt.set(ended_at=details.ended_at)
         attempt.details = details
         return True
+
+    def apply_again(self, event: _Event, before: str) -> Taken:
+        """`apply`; one that was kept as foreign `before` may be known as ours by now."""
+        taken = self.apply(event)
+        if taken.disposition.value != before and taken.disposition is Disposition.APPLIED:
+            row = self._row(event)
+            names = ("disposition", "call_id", "attempt_id")
+            self._connection.execute(
+                update(provider_events)
+                .where(provider_events.c.id == event.id)
+                .values({name: row[name] for name in names})
+            )
+        return taken
+
+    def mend(self) -> None:
+        """What is stored otherwise than it is read now is to be written."""
+        self._batch.mend_details(self._connection)
 
     def flush(self) -> None:
         """Write what was decided."""

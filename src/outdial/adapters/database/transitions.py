@@ -138,9 +138,10 @@ class LockedCall:
         return CallStatus(self.state["status"])
 
     def set(self, **values: Any) -> None:  # noqa: ANN401
-        """Change it in memory; `flush` writes it."""
+        """Change it in memory; `flush` writes it, unless nothing is new."""
+        if any(self.state.get(name) != value for name, value in values.items()):
+            self.changed = True
         self.state.update(values)
-        self.changed = True
 
 
 @dataclass(slots=True)
@@ -163,9 +164,10 @@ class LockedAttempt:
         return AttemptStatus(self.state["status"])
 
     def set(self, **values: Any) -> None:  # noqa: ANN401
-        """Change it in memory; `flush` writes it."""
+        """Change it in memory; `flush` writes it, unless nothing is new."""
+        if any(self.state.get(name) != value for name, value in values.items()):
+            self.changed = True
         self.state.update(values)
-        self.changed = True
 
     def view(self) -> AttemptView:
         """What the core decides on."""
@@ -183,10 +185,14 @@ class LockedAttempt:
 
 @dataclass(slots=True)
 class Batch:
-    """The rows one transaction works on. `now` in ms, by the database's clock."""
+    """The rows one transaction works on. `now` in ms, by the database's clock.
+
+    `again`: its events were heard before, so that hearing them is no news of anybody.
+    """
 
     deployment: str
     now: int
+    again: bool = False
     calls: dict[str, LockedCall] = field(default_factory=dict)
     attempts: dict[str, LockedAttempt] = field(default_factory=dict)
     by_retell_id: dict[str, LockedAttempt] = field(default_factory=dict)
@@ -304,10 +310,11 @@ class Batch:
         """
         verdict = decide_attempt(attempt.view(), event)
         call = attempt.call
-        if verdict.status is not attempt.status:
+        moved = verdict.status is not attempt.status
+        if moved:
             attempt.set(status=verdict.status.value)
         if verdict.status in LIVE:
-            if isinstance(event, _NEWS):
+            if isinstance(event, _NEWS) and (moved or not self.again):
                 attempt.set(silent_since=self.now)
         elif attempt.state["silent_since"] is not None and not attempt.state["provisional"]:
             attempt.set(silent_since=None)
@@ -376,6 +383,22 @@ class Batch:
                 *also,
             ],
         )
+
+    def mend_details(self, connection: Connection) -> None:
+        """Have details written that are stored otherwise than they are read now."""
+        read = {
+            one.id: one
+            for one in self.attempts.values()
+            if one.details is not None and not one.changed
+        }
+        stored = select(attempts.c.id, *(attempts.c[name] for name in _ATTEMPT_DETAILS))
+        for row in connection.execute(stored.where(attempts.c.id.in_(read))).mappings():
+            details = read[row["id"]].details
+            read[row["id"]].changed = any(
+                row[name] != getattr(details, name, None)
+                for name in _ATTEMPT_DETAILS
+                if name != "analyzed_at"
+            )
 
     def _details(self, details: CallDetails) -> dict[str, Any]:
         row: dict[str, Any] = {name: getattr(details, name, None) for name in _ATTEMPT_DETAILS}
