@@ -59,8 +59,8 @@ async def world(postgres_server: PostgresServer, postgres_template: str) -> Asyn
             await _settled(opened)
             database = opened.ledger.database
             for table, changes in _FILL.items():
-                await database.transact(partial(_multiply, table, changes, call_id))
-            await database.transact(lambda c: c.execute(text("ANALYZE")).close())
+                await database.transact(partial(_multiply, table, changes, call_id), bulk=True)
+            await database.transact(lambda c: c.execute(text("ANALYZE")).close(), bulk=True)
             yield opened
 
 

@@ -9,7 +9,7 @@ import uuid_utils
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
-from outdial.core.submission import Placed, Unanswered
+from outdial.core.submission import Placed
 from outdial.ports.dialing import Answer, Claim
 from outdial.ports.intake import NewCall
 from outdial.ports.outbox import Delivered
@@ -67,7 +67,6 @@ async def test_a_claim_of_ten_takes_five_statements_at_most(
     claims = await _claimed(world, statements)
     assert len(claims) == BATCH
     assert len(statements) <= 5
-    await _record(world, claims, lambda _: Unanswered("time-out"))
     world.ledger.clock.ahead += 600_000
     mixed = [claim.call_id for claim in claims[:5]] + [await world.accept() for _ in range(5)]
     statements.clear()
