@@ -109,7 +109,7 @@ def test_over_the_platforms_limit(installation: Installation, mode: str) -> None
     up = installation.up()
     installation.simulator.url = url
     installation.environment["OUTDIAL_DIAL_RATE"] = "2"
-    entry = up.ready["urls"]["webhook"] + "/webhooks/retell"
+    entry = installation.entry(up.ready["urls"]["webhook"] + "/webhooks/retell")
     installation.start(*serve, "--port", url.rpartition(":")[2], "--webhook-url", entry)
     installation.simulator.set_faults({"limit_mode": mode})
     ids = installation.api.place(keys(15))
