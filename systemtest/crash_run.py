@@ -28,6 +28,7 @@ from systemtest.waiting import wait_until
 
 #: Everything that the platform can do wrong, at once; shares of calls or of webhooks.
 FAULTS = {
+    "lost_request": 0.03,
     "lost_response": 0.05,
     "error_after_commit": 0.05,
     "rate_limited": 0.05,
