@@ -79,6 +79,8 @@ class Entry:
         return _in_kind(self._answer(request), request)
 
     def _answer(self, request: Mapping[str, Any]) -> Response:
+        if (least := _least_size(request)) > MAX_BODY_BYTES:
+            return refusal(413, too_large(least))
         body = _body(request)
         if body is None:
             return refusal(401, "the body can't be read")
@@ -137,6 +139,13 @@ def unavailable(error: Unavailable | ConfigurationError) -> Response:
 def _fits(message: str) -> bool:
     size = len(message) if message.isascii() else len(message.encode("utf-8"))
     return size <= _MAX_QUEUED_BYTES
+
+
+def _least_size(request: Mapping[str, Any]) -> int:
+    """Bytes that the body has at least, known without making them."""
+    body = request.get("body")
+    size = len(body) if isinstance(body, str) else 0
+    return size // 4 * 3 - 2 if request.get("isBase64Encoded") else size
 
 
 def _body(request: Mapping[str, Any]) -> bytes | None:

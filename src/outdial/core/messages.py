@@ -83,7 +83,8 @@ def decode_event(body: str, loads: Callable[[str], object] = json.loads) -> Even
     """Raise `MalformedMessageError` with the reason where it is none; `loads` may be faster."""
     fields = _envelope(body, loads)
     encoding = fields.get("encoding")
-    if encoding not in {"plain", "zlib", "parked"}:
+    # Not a set: what can't be hashed is no encoding either.
+    if encoding not in ("plain", "zlib", "parked"):
         msg = f"encoding {encoding!r} is not one of plain, zlib, parked"
         raise MalformedMessageError(msg)
     received_at = fields.get("received_at")

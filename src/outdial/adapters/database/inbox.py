@@ -234,6 +234,9 @@ class _Taking:
 
     def _attempt(self, event: _Event) -> LockedAttempt | None:
         parsed = event.parsed
+        if not parsed.retell_call_id:
+            # An attempt that took it for its id would have every other such event as its own.
+            return None
         known = self._batch.by_retell_id.get(parsed.retell_call_id)
         if known is not None or not self._may_be_ours(parsed):
             return known
