@@ -71,8 +71,9 @@ async def test_every_field_comes_back(api: VoiceApi) -> None:
 
 async def test_a_whole_number_is_an_agent_version(api: VoiceApi) -> None:
     """An integer version is kept as text."""
-    placed = await api.place(agent_version=3)
-    assert (await api.ask("GET", placed.headers["Location"])).json["agent_version"] == "3"
+    for version in (3, 3.0):
+        placed = await api.place(agent_version=version)
+        assert (await api.ask("GET", placed.headers["Location"])).json["agent_version"] == "3"
 
 
 async def test_defaults_fill_what_the_call_leaves_out(api: VoiceApi) -> None:

@@ -50,6 +50,9 @@ def _label(longest: int) -> Callable[[str], str]:
 
 
 def _agent_version(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        # In JSON 3.0 is a whole number.
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if 0 <= value < 2**31:
             return str(value)
@@ -135,22 +138,34 @@ PhoneNumber = Annotated[
     AfterValidator(_phone_number),
     _schema(type="string", pattern=r"^\+[1-9][0-9]{6,14}$", examples=["+14155550123"]),
 ]
-Id = Annotated[str, AfterValidator(_label(255)), _schema(type="string", minLength=1, maxLength=255)]
-Label = Annotated[
-    str, AfterValidator(_label(128)), _schema(type="string", minLength=1, maxLength=128)
-]
+#: `_CONTROL` and U+0000 as JSON Schema says that they are not to be there.
+_PRINTED = r"^[^\u0000-\u001f\u007f]*$"
+_STORED = r"^[^\u0000]*$"
+
+
+def _text(longest: int) -> dict[str, object]:
+    return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": _PRINTED}
+
+
+Id = Annotated[str, AfterValidator(_label(255)), _schema(**_text(255))]
+Label = Annotated[str, AfterValidator(_label(128)), _schema(**_text(128))]
 AgentVersion = Annotated[
     str,
     BeforeValidator(_agent_version),
     _schema(
         anyOf=[
-            {"type": "string", "minLength": 1, "maxLength": 64},
+            _text(64),
             {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
         ]
     ),
 ]
-Variables = dict[
-    Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_variable)]
+Variables = Annotated[
+    dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_variable)]],
+    _schema(
+        type="object",
+        propertyNames={"pattern": _STORED},
+        additionalProperties={"type": "string", "pattern": _STORED},
+    ),
 ]
 Metadata = Annotated[
     dict[Annotated[str, AfterValidator(_metadata_key)], Any], AfterValidator(_metadata)
