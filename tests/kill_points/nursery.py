@@ -4,6 +4,7 @@ Starting the program takes a second or two of a processor, nearly all of it impo
 point, on two databases, would be minutes of that.
 """
 
+import ctypes
 import importlib
 import os
 import pickle
@@ -40,6 +41,7 @@ _IMPORTED = (
     "retell.resources.call",
     "uvloop",
 )
+_PR_SET_PDEATHSIG = 1
 _ROOT = Path(__file__).parents[2]
 
 
@@ -129,12 +131,19 @@ def main() -> None:
 def _live(told: bytes) -> "NoReturn":
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _die_with_parent()
         life: Living = pickle.loads(told)  # noqa: S301 - from the test itself
         life.live()
     except BaseException:  # noqa: BLE001 - the child's end is its own; its log says why
         traceback.print_exc()
     finally:
         os._exit(1)
+
+
+def _die_with_parent() -> None:
+    """Where the test is ended by force, the nursery ends, and nothing of it goes on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _write(pipe: IO[bytes], told: bytes) -> None:
