@@ -127,6 +127,11 @@ class Simulator:
         """Shares of calls or events that go wrong."""
         self._http.post(f"{self.url}/sim/faults", json=dict(faults)).raise_for_status()
 
+    def call(self, retell_call_id: str, key: str = "key_simulator") -> dict[str, Any]:
+        """A call as the platform tells of it; `key`: the workspace's."""
+        url = f"{self.url}/v2/get-call/{retell_call_id}"
+        return _json(self._http.get(url, headers={"authorization": f"Bearer {key}"}))
+
     def forget(self, retell_call_id: str, key: str = "key_simulator") -> None:
         """Delete a call from the API's sight; `key`: the workspace's."""
         url = f"{self.url}/v2/delete-call/{retell_call_id}"
