@@ -121,6 +121,8 @@ async def answering(
     """
     import aiohttp  # noqa: PLC0415
 
+    from outdial.client.problems import cause  # noqa: PLC0415
+
     key = session.key(settings)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)
@@ -134,4 +136,4 @@ async def answering(
                 raise OutdialError(f"{url}: {problem.get('detail') or response.reason}")
             yield response
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise OutdialError(f"no answer from {url}: {str(error) or type(error).__name__}") from None
+        raise OutdialError(f"no answer from {url}: {cause(error)}") from None
