@@ -104,6 +104,16 @@ async def test_refusals(client: httpx.AsyncClient, queue: FailingQueue) -> None:
     assert await queue.receive() == []
 
 
+async def test_bytes_that_are_no_text(client: httpx.AsyncClient, queue: FailingQueue) -> None:
+    """They are judged as they came: signed they are no event, and otherwise a bad signature."""
+    body = b'{"event":"call_ended","note":"\xff"}'
+    assert (await post(client, body)).status_code == 400
+    headers = {HEADER: sign(KEY, body, wall_clock())}
+    other = await client.post(PATH, content=body.replace(b"\xff", b"\xfe"), headers=headers)
+    assert other.status_code == 401
+    assert not await queue.receive()
+
+
 async def test_a_queue_away(client: httpx.AsyncClient, queue: FailingQueue) -> None:
     """A queue that is away is 503, so that Retell tries again; the reason stays inside."""
     queue.away = True
