@@ -47,6 +47,8 @@ def test_what_people_write_becomes_e164(cell: str, region: str | None, number: s
         ("+141555501234567", None, "too long"),
         ("+1 415 555 0123 ext. 7", None, "extension"),
         ("+14155550123 / +14155550124", None, "more than one number"),
+        ("++14155550117", None, "a + too many"),
+        ("+1+4155550117", "US", "a + too many"),
         ("call me", None, "not a telephone number"),
         ("+1-800-FLOWERS", None, "not a telephone number"),
         ("+", None, "not a telephone number"),

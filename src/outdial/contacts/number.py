@@ -70,6 +70,8 @@ def _refuse_damage(text: str) -> None:
         raise UnusableRowError(f"{text}: an extension can't be dialed")
     if re.search(r"[/;,]|\bor\b", text) and len(re.sub(r"\D", "", text)) > 12:
         raise UnusableRowError(f"{text}: more than one number in the cell")
+    if re.search(r"[\d+].*\+", text):
+        raise UnusableRowError(f"{text} has a + too many: write it like +14155550100")
     if re.search(r"[^\d\s+().\-/\u2010-\u2015]", text):
         raise UnusableRowError(f"“{text}” is not a telephone number")
 
