@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outdial.errors import ConfigurationError
@@ -188,13 +189,38 @@ def load(*, dotenv: bool = True, **overrides: object) -> Settings:
         settings = Settings(_env_file=file, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         faults += [
-            f"{PREFIX}{'.'.join(str(part) for part in fault['loc']).upper()}: "
-            + fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors(include_url=False, include_input=False)
+            f"{PREFIX}{'.'.join(str(part) for part in fault['loc']).upper()}: " + _words(fault)
+            for fault in error.errors(include_url=False)
         ]
     if faults:
         raise ConfigurationError("; ".join(faults))
     return settings
+
+
+def _words(fault: ErrorDetails) -> str:
+    """What is wrong with a value. Only what can't be a secret is repeated: numbers and choices."""
+    context = fault.get("ctx") or {}
+    given = f"{str(fault['input'])[:60]!r}"
+    match fault["type"]:
+        case "float_parsing" | "float_type" | "finite_number":
+            return f"{given} is not a number: write it like {_example(fault)}"
+        case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":
+            return f"{given} is not a whole number: write it like {_example(fault)}"
+        case "greater_than":
+            least = f"more than {context['gt']:g}"
+            return f"{given} is too little: it must be {least}, for instance {_example(fault)}"
+        case "greater_than_equal":
+            least = f"{context['ge']:g} or more"
+            return f"{given} is too little: it must be {least}, for instance {_example(fault)}"
+        case "literal_error":
+            choices = str(context["expected"]).replace("'", "")
+            return f"{given} is not known: it must be {choices}"
+        case _:
+            return fault["msg"].removeprefix("Value error, ")
+
+
+def _example(fault: ErrorDetails) -> str:
+    return str(Settings.model_fields[str(fault["loc"][0])].default)
 
 
 def _unknown(names: Iterable[str], where: str = "") -> list[str]:

@@ -293,7 +293,31 @@ async def test_unknown_routes_and_methods_are_problems_too(api: VoiceApi) -> Non
     wrong = await api.ask("DELETE", "/v1/calls")
     assert (nowhere.status, nowhere.json["type"]) == (404, "urn:outdial:problem:not-found")
     assert (wrong.status, wrong.json["type"]) == (405, "urn:outdial:problem:method-not-allowed")
-    assert wrong.headers["Allow"]
+    assert wrong.headers["Allow"] == "GET, POST"
+    assert wrong.json["detail"] == "DELETE is not allowed here, only GET, POST"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("limit=abc", "must be a whole number"),
+        ("limit=0", "must be 1 or more"),
+        ("limit=201", "must be 200 or less"),
+        ("status=zzz", "must be one of scheduled, queued, dialing"),
+        ("external_id=", "must have 1 to 255 characters"),
+        (f"cursor={1001 * 'a'}", "must have 1000 characters or fewer"),
+        ("cursor=%00", "has characters that are not allowed here"),
+        ("colour=red", "is not a known parameter"),
+    ],
+)
+async def test_a_wrong_parameter_is_told_in_plain_words(
+    api: VoiceApi, query: str, words: str
+) -> None:
+    """Each 422 says what would be right, and nothing in the validation library's jargon."""
+    answer = await api.ask("GET", f"/v1/calls?{query}")
+    (fault,) = answer.json["errors"]
+    assert (answer.status, fault["pointer"]) == (422, f"?{query.partition('=')[0]}")
+    assert fault["detail"].startswith(words)
 
 
 async def test_pauses_are_pressed_listed_and_lifted(api: VoiceApi) -> None:

@@ -232,14 +232,14 @@ async def test_csv_disarms_formulas(service: Service) -> None:
 )
 async def test_values_are_never_sql(service: Service, evil: str) -> None:
     """Whatever a filter, an id or a cursor says, it is compared and never run."""
-    for name in ("campaign", "outcome", "agent_id", "to_number", "external_id"):
+    for name in ("campaign", "agent_id", "to_number", "external_id"):
         answer = await service.client.get(
             f"{service.url}/v1/analytics/overview",
             params={name: evil, "metrics": "calls,attempts"},
             headers={"Authorization": f"Bearer {service.key}"},
         )
         assert answer.json()["metrics"] == {"calls": 0, "attempts": 0}
-    for name in ("metrics", "dimensions", "sort", "tz", "from", "limit", "foo"):
+    for name in ("metrics", "dimensions", "sort", "tz", "from", "limit", "outcome", "foo"):
         answer = await service.client.get(
             f"{service.url}/v1/analytics/query",
             params={name: evil},
@@ -255,6 +255,10 @@ async def test_values_are_never_sql(service: Service, evil: str) -> None:
         ("/overview?metrics=calls,speed", "?metrics", "'speed' is not a metric; known are calls"),
         ("/query?dimensions=colour", "?dimensions", "'colour' is not a dimension; known are month"),
         ("/funnel?colour=red", "?colour", "is not known here; known are agent_id"),
+        ("/calls?outcome=zzz", "?outcome", "'zzz' is none; must be one of answered, voicemail"),
+        ("/calls?status=claimed", "?status", "must be one of scheduled, queued, dialing"),
+        ("/attempts?status=queued", "?status", "must be one of claimed, unknown, initiated"),
+        ("/overview?status=zzz", "?status", "must be one of scheduled, queued, dialing"),
         ("/overview?tz=Mars/Olympus", "?tz", "IANA"),
         ("/overview?tz=localtime", "?tz", "IANA"),
         ("/overview?from=yesterday", "?from", "must be a date"),
@@ -315,7 +319,9 @@ async def test_all_faults_are_named_at_once(service: Service) -> None:
 
 async def test_formats_we_do_not_have_are_refused(service: Service) -> None:
     """406 names what there is; the best of several acceptable ones is taken."""
-    assert (await service.get("/overview", accept="image/png")).status_code == 406
+    refused = await service.get("/overview", accept="image/png")
+    assert refused.status_code == 406
+    assert refused.json()["type"] == "urn:outdial:problem:not-acceptable"
     mixed = await service.get("/overview", accept="text/csv;q=0.2, application/json;q=0.9")
     assert mixed.headers["content-type"] == "application/json"
 

@@ -81,6 +81,24 @@ def test_a_value_that_can_not_be_meant_is_refused(
     assert re.match(rf"{name}: not an .*: write it like ", fault())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DIAL_RATE", "abc", "'abc' is not a number: write it like 1"),
+        ("DIAL_RATE", "0", "'0' is too little: it must be more than 0, for instance 1"),
+        ("MAX_CONCURRENT_CALLS", "2.5", "'2.5' is not a whole number: write it like 20"),
+        ("ATTEMPT_LEASE", "0", "'0' is too little: it must be 1 or more, for instance 60"),
+        ("LOG_LEVEL", "loud", "'loud' is not known: it must be debug, info, warning or error"),
+    ],
+)
+def test_a_wrong_value_is_named_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    """Whoever reads it knows what was given and what to write instead."""
+    monkeypatch.setenv(f"OUTDIAL_{name}", value)
+    assert fault() == f"OUTDIAL_{name}: {told}"
+
+
 def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a compose file passes on what nobody has set."""
     monkeypatch.setenv("OUTDIAL_DEFAULT_FROM_NUMBER", "")

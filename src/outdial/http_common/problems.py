@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from outdial.errors import Unavailable
 
@@ -36,6 +37,7 @@ _KINDS = {
     403: "forbidden",
     404: "not-found",
     405: "method-not-allowed",
+    406: "not-acceptable",
     409: "conflict",
     413: "too-large",
     415: "unsupported-media-type",
@@ -159,11 +161,22 @@ async def _on_problem(_: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     detail = error.detail
+    headers = dict(error.headers or {})
     if error.status_code == 404:
         detail = f"there is nothing at {request.url.path[:_LONGEST_POINTER]}"
     elif error.status_code == 405:
-        detail = f"{request.method} is not allowed here"
-    return Problem(error.status_code, detail, headers=error.headers or {}).response()
+        headers["Allow"] = _allowed(request, headers.get("Allow", ""))
+        detail = f"{request.method} is not allowed here, only {headers['Allow']}"
+    return Problem(error.status_code, detail, headers=headers).response()
+
+
+def _allowed(request: Request, told: str) -> str:
+    """Every method of the path. The router names those of the first of its routes only."""
+    methods = {method.strip() for method in told.split(",") if method.strip()}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:
@@ -172,9 +185,30 @@ async def _on_validation(_: Request, error: Exception) -> Response:
     for fault in error.errors():
         place, *rest = fault["loc"]
         name = ".".join(str(part) for part in rest)[:_LONGEST_POINTER]
-        words = "is not a known parameter" if fault["type"] == "extra_forbidden" else fault["msg"]
+        words = _parameter_words(fault["type"], fault.get("ctx") or {}) or fault["msg"]
         faults.append(Fault(f"?{name}" if place == "query" else name, words))
     return invalid(faults).response()
+
+
+def _parameter_words(kind: str, context: Mapping[str, Any]) -> str | None:
+    """What is wrong with a parameter, without the validation library's jargon."""
+    match kind:
+        case "extra_forbidden":
+            return "is not a known parameter"
+        case "int_parsing" | "int_from_float" | "int_parsing_size":
+            return "must be a whole number"
+        case "greater_than_equal":
+            return f"must be {context['ge']} or more"
+        case "less_than_equal":
+            return f"must be {context['le']} or less"
+        case "enum" | "literal_error":
+            return f"must be one of {str(context['expected']).replace(chr(39), '')}"
+        case "string_too_long":
+            return f"must have {context['max_length']} characters or fewer"
+        case "string_pattern_mismatch":
+            return "has characters that are not allowed here"
+        case _:
+            return None
 
 
 async def _on_unavailable(_: Request, error: Exception) -> Response:

@@ -12,8 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 from starlette.datastructures import QueryParams
 
 from outdial.analytics.dimensions import DIMENSIONS, FILTERS
-from outdial.analytics.metrics import METRICS
+from outdial.analytics.metrics import METRICS, Grain
 from outdial.analytics.questions import Filters
+from outdial.core.call import AttemptStatus, CallStatus
+from outdial.core.outcome import Outcome
 from outdial.core.times import parse_rfc3339
 from outdial.http_common.problems import Fault, ProblemError, invalid
 
@@ -23,6 +25,12 @@ _END_OF_TIME = 253_402_300_800_000
 SHARED = ("from", "to", "tz", "format", *FILTERS)
 #: These may be given several times: all that they name counts.
 _LISTS = {"metrics", "by", "dimension", "dimensions", *FILTERS}
+#: A status that rows of this grain can have; metrics count rows of both.
+_STATUSES: dict[Grain | None, tuple[str, ...]] = {
+    Grain.CALL: tuple(CallStatus),
+    Grain.ATTEMPT: tuple(AttemptStatus),
+    None: tuple(dict.fromkeys((*map(str, CallStatus), *map(str, AttemptStatus)))),
+}
 
 
 class Parameters:
@@ -40,8 +48,8 @@ class Parameters:
                 # Which of them counts is a guess, and the answer would not say which was taken.
                 self._fault(name, "may be given once")
 
-    def filters(self) -> Filters:
-        """The shared filters."""
+    def filters(self, grain: Grain | None = None) -> Filters:
+        """The shared filters. `grain`: of the rows, where the answer is rows."""
         tz = self._zone()
         start = self._moment("from", tz, end=False)
         end = self._moment("to", tz, end=True)
@@ -52,6 +60,12 @@ class Parameters:
             for name in FILTERS
             if name in self._query
         }
+        for name, known in (("outcome", tuple(Outcome)), ("status", _STATUSES[grain])):
+            # Empty for ever, a word that no row can have would look like an answer.
+            for value in equal.get(name, ()):
+                if value and value not in known:
+                    words = f"{value[:60]!r} is none; must be one of {', '.join(known)}"
+                    self._fault(name, words)
         return Filters(start, end, tz.key, equal)
 
     def metrics(self, default: Sequence[str]) -> tuple[str, ...]:

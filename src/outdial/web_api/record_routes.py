@@ -113,7 +113,7 @@ def call_body(found: CallStory) -> dict[str, Any]:
 async def _rows(request: Request, own: OwnRows, grain: Grain) -> Response:
     media = negotiate(request, JSON, CSV, PARQUET)
     asked = Parameters(request.query_params, "limit", "cursor")
-    filters = asked.filters()
+    filters = asked.filters(grain)
     limit = asked.whole("limit", 50, MOST_ROWS)
     cursor = asked.text("cursor")
     asked.done()
