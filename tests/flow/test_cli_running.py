@@ -96,6 +96,9 @@ def test_bad_rows_come_back_and_are_placed_once_corrected(program: Program, up: 
     assert "rounded" in lines[1]
     assert lines[1].endswith(";Bob;4.15556E+09;10")
     assert lines[2].startswith("4;no number;Cyd;")
+    assert len(lines) == 3
+    assert told["duplicates_file"] == "bad.csv.duplicates.csv"
+    lines += (program.folder / told["duplicates_file"]).read_text("utf-8-sig").splitlines()[1:]
     assert lines[3].startswith("5;the same person as row 2")
     mended = lines[0] + "\n" + lines[1].replace("4.15556E+09", "+13125550102") + "\n"
     told = program.json("import", write(program, "mended.csv", mended), "--campaign", "bad")
@@ -110,13 +113,59 @@ def test_bad_rows_come_back_and_are_placed_once_corrected(program: Program, up: 
 
 
 def test_a_changed_row_is_not_called_again(program: Program, up: Started) -> None:
-    """A row that was placed before with other details is told of, and its phone stays silent."""
+    """A row that was placed before with other details is a duplicate; its phone stays silent."""
     first = write(program, "one.csv", "name,phone\nAda,+13125550110\n")
     program.json("import", first, "--campaign=changed")
     second = write(program, "one.csv", "name,phone\nAda L.,+13125550110\n")
-    told = program.run("import", second, "--campaign=changed", code=1)
-    assert "placed before with other details" in told.stderr
+    told = program.run("import", second, "--campaign=changed")
+    assert "row 2: placed before with other details (call " in told.stderr
+    assert "another campaign name or --allow-duplicates calls again" in told.stderr
     assert _until_dialed(up, "+13125550110").count("+13125550110") == 1
+
+
+def test_a_file_sorted_otherwise_calls_nobody_again(program: Program, up: Started) -> None:
+    """Which row of a person comes first decides what is said, once; the rest are duplicates."""
+    rows = ["+13125550150,a", "+13125550150,b", "+13125550151,c"]
+    sheet = "phone,id\n{}\n".format
+    command = ("import", write(program, "two.csv", sheet("\n".join(rows))), "--campaign=two")
+    told = program.json(*command)
+    assert (told["accepted"], told["duplicates"], told["rejected"]) == (2, 1, 0)
+    write(program, "two.csv", sheet("\n".join(reversed(rows))))
+    told = program.json(*command)
+    assert (told["accepted"], told["replayed"], told["duplicates"]) == (0, 2, 1)
+    assert told["rejected_file"] is None
+    # What was left out calls nobody when it is imported, and begins no chain of rejected files.
+    kept = (program.folder / told["duplicates_file"]).read_text("utf-8-sig")
+    assert "placed before with other details (external id a, call " in kept
+    told = program.json("import", told["duplicates_file"], "--campaign=two")
+    assert (told["accepted"], told["duplicates"], told["rejected_file"]) == (0, 1, None)
+    for accepted in (1, 0):
+        told = program.json(*command, "--allow-duplicates")
+        assert (told["accepted"], told["replayed"]) == (accepted, 3 - accepted)
+    assert _until_dialed(up, "+13125550151").count("+13125550151") == 1
+
+
+def test_a_refused_row_shadows_none(program: Program, up: Started) -> None:
+    """A good row is placed behind a refused one of the same number, in a check likewise."""
+    assert up.said["ready"]
+    text = "phone,expires_at\n+13125550155,2020-01-01T00:00:00Z\n+13125550155,\n"
+    name = write(program, "behind.csv", text)
+    for check in (("--dry-run",), ()):
+        told = program.json("import", name, "--campaign=behind", *check, code=1)
+        assert (told["accepted"], told["rejected"], told["duplicates"]) == (1, 1, 0)
+
+
+def test_ndjson_rows_with_keys_of_their_own_are_calls(program: Program, up: Started) -> None:
+    """An explicit key decides, whatever the number; the same key again is told in plain words."""
+    assert up.said["ready"]
+    lines = [{"to_number": "+13125550156", "idempotency_key": f"own-{i}"} for i in (1, 2)]
+    text = "\n".join(map(json.dumps, lines))
+    told = json.loads(program.run("import", "-", "--json", stdin=text).stdout)
+    assert (told["accepted"], told["duplicates"]) == (2, 0)
+    changed = json.dumps({**lines[0], "external_id": "x"})
+    told = program.run("import", "-", stdin=changed)
+    assert "another idempotency_key calls again" in told.stderr
+    assert "#/" not in told.stderr
 
 
 def test_ndjson_comes_from_standard_input(program: Program, up: Started) -> None:

@@ -72,13 +72,15 @@ def import_(  # noqa: PLR0913 - an option each
         typer.Option(
             "--key",
             metavar="COLUMN",
-            help="Column that tells one call from another, instead of number and external id. "
-            "May be repeated.",
+            help="Column that tells one call from another, instead of the number. May be repeated.",
         ),
     ] = None,
     allow_duplicates: Annotated[
         bool,
-        typer.Option("--allow-duplicates", help="Call a person once for each row they are in."),
+        typer.Option(
+            "--allow-duplicates",
+            help="Call a person once for each row, where rows differ or come twice.",
+        ),
     ] = False,
     rejected: Annotated[
         str | None,
@@ -98,13 +100,13 @@ def import_(  # noqa: PLR0913 - an option each
     that are no field of a call become dynamic variables for the agent. NDJSON: each line is the
     body of POST /v1/calls.
 
-    Safe to repeat: a row is known by campaign, number and external id, so the same file again, or
-    a corrected one, places only what was not placed before, and an import that was killed goes on
-    where it stopped. A new round to the same people is a new --campaign.
+    Safe to repeat: a person is called once in a campaign, whichever of their rows comes first, so
+    the same file again, in any order, or a corrected one, places only what was not placed before,
+    and an import that was killed goes on. A new round to the same people is a new --campaign.
 
     Bad rows go to FILE.rejected.csv with their row number and the reason; correct and import that
-    file. Exit code 1 when a row was rejected. Duplicates (the same person again in one file) are
-    listed there too, and are no failure.
+    file. Exit code 1 when a row was rejected. Further rows of a person go to FILE.duplicates.csv,
+    and are no failure.
 
     \b
     Examples:
@@ -114,7 +116,7 @@ def import_(  # noqa: PLR0913 - an option each
       zcat calls.ndjson.gz | outdial import -
     """
     from outdial.contacts.reader import Contacts, Reading  # noqa: PLC0415
-    from outdial.contacts.rejects import SUFFIX, Rejects  # noqa: PLC0415
+    from outdial.contacts.rejects import DUPLICATES_SUFFIX, SUFFIX, Rejects  # noqa: PLC0415
     from outdial.contacts.source import STDIN, open_source  # noqa: PLC0415
 
     defaults = {
@@ -134,14 +136,18 @@ def import_(  # noqa: PLR0913 - an option each
     try:
         contacts = Contacts(source, reading)
         path = Path(rejected or ("stdin" if file == STDIN else file) + SUFFIX)
-        rejects = Rejects(path, contacts.header, contacts.delimiter)
+        beside = Path(str(path).removesuffix(SUFFIX) + DUPLICATES_SUFFIX)
+        left = LeftOut(
+            Rejects(path, contacts.header, contacts.delimiter),
+            Rejects(beside, contacts.header, contacts.delimiter),
+        )
         if not as_json:
             _introduce(source, contacts, reading)
-        work = Import(source, contacts, rejects, dry_run=dry_run)
+        work = Import(source, contacts, left, dry_run=dry_run)
         try:
             work.run()
         finally:
-            rejects.close()
+            left.close()
         work.report(as_json=as_json)
     finally:
         source.close()
@@ -149,19 +155,59 @@ def import_(  # noqa: PLR0913 - an option each
         raise typer.Exit(1)
 
 
+class LeftOut:
+    """The rows that were not placed: in their files all of them, for the terminal the first few."""
+
+    def __init__(self, rejects: "Rejects", duplicates: "Rejects") -> None:
+        """Nothing was left out yet."""
+        self.rejects = rejects
+        self.duplicates = duplicates
+        self._reasons: dict[Rejects, list[tuple[int, str]]] = {rejects: [], duplicates: []}
+
+    def reject(self, row: "Row", reason: str) -> None:
+        """A row to be corrected."""
+        self._add(self.rejects, row, reason)
+
+    def duplicate(self, row: "Row", reason: str) -> None:
+        """A row whose person is called already."""
+        self._add(self.duplicates, row, reason)
+
+    def explain(self) -> None:
+        """Say why, and where they are."""
+        for kept, reasons in self._reasons.items():
+            for row, reason in reasons:
+                note(f"  row {row}: {reason}")
+            if kept.count > len(reasons):
+                note(f"  … and {kept.count - len(reasons):,} more")
+            if kept.count and kept is self.duplicates:
+                note(f"Duplicates were not called; they are in {kept.path}")
+        if self.rejects.count:
+            rows = counted(self.rejects.count, "row")
+            complain(f"{rows} rejected: correct them in {self.rejects.path} and import that file")
+
+    def close(self) -> None:
+        """Close the files."""
+        self.rejects.close()
+        self.duplicates.close()
+
+    def _add(self, kept: "Rejects", row: "Row", reason: str) -> None:
+        kept.add(row.row, reason, row.cells)
+        if len(self._reasons[kept]) < _NAMED_REASONS:
+            self._reasons[kept].append((row.row, reason))
+
+
 class Import:
     """One run over a file, with its progress and its summary."""
 
     def __init__(
-        self, source: "Source", contacts: "Contacts", rejects: "Rejects", *, dry_run: bool
+        self, source: "Source", contacts: "Contacts", left: LeftOut, *, dry_run: bool
     ) -> None:
         """Nothing is placed before `run`."""
         self._source = source
         self._contacts = contacts
-        self._rejects = rejects
+        self._left = left
         self._dry_run = dry_run
         self._began = time.monotonic()
-        self._reasons: list[tuple[int, str]] = []
         self._progress: progress.Progress | None = None
         self._tally: Tally | None = None
 
@@ -194,7 +240,15 @@ class Import:
         settings = config.load()
         async with session.client(settings, retries=0) as client:
             judge = _judge(settings)
-            placing = Placing(client, self._reject, self._moved, self._wait, judge)
+            left = self._left
+            placing = Placing(
+                client,
+                reject=left.reject,
+                duplicate=left.duplicate,
+                moved=self._moved,
+                waiting=self._wait,
+                judge=judge,
+            )
             self._tally = placing.tally
             rows = iter(self._contacts)
             if self._dry_run:
@@ -205,14 +259,14 @@ class Import:
     def report(self, *, as_json: bool) -> None:
         """The summary."""
         seconds = time.monotonic() - self._began
-        written = str(self._rejects.path) if self._rejects.count else None
         if as_json:
             say_json(
                 {
                     "file": self._source.name,
                     "dry_run": self._dry_run,
                     **asdict(self.tally),
-                    "rejected_file": written,
+                    "rejected_file": self._left.rejects.written,
+                    "duplicates_file": self._left.duplicates.written,
                     "seconds": round(seconds, 3),
                 }
             )
@@ -227,24 +281,7 @@ class Import:
         rate = f", {tally.rows / seconds:,.0f} a second" if seconds > 1 else ""
         say(f"{counted(tally.rows, 'row')} in {duration(seconds)}{rate}")
         say_facts(facts, indent="  ")
-        self._explain(written)
-
-    def _explain(self, written: str | None) -> None:
-        for row, reason in self._reasons:
-            note(f"  row {row}: {reason}")
-        more = self.tally.rejected + self.tally.duplicates - len(self._reasons)
-        if more > 0:
-            note(f"  … and {more:,} more")
-        if self.tally.rejected:
-            rows = counted(self.tally.rejected, "row")
-            complain(f"{rows} rejected: correct them in {written} and import that file")
-        elif written is not None:
-            note(f"The rows that were left out are in {written}.")
-
-    def _reject(self, row: "Row", reason: str) -> None:
-        self._rejects.add(row.row, reason, row.cells)
-        if len(self._reasons) < _NAMED_REASONS:
-            self._reasons.append((row.row, reason))
+        self._left.explain()
 
     def _moved(self) -> None:
         if self._progress is None:

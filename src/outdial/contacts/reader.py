@@ -19,7 +19,7 @@ from outdial.contacts.columns import (
     understand,
 )
 from outdial.contacts.errors import UnreadableFileError, UnusableRowError
-from outdial.contacts.identity import Identity
+from outdial.contacts.identity import KEY, Identity, Known
 from outdial.contacts.sheet import Record, Sheet
 from outdial.contacts.source import Source
 
@@ -48,15 +48,15 @@ class Row:
     """One row of the file: the cells as they were, and what became of them.
 
     Either `request` (the Voice API's body with its `idempotency_key`) or `reason` is set.
-    `duplicate_of`: the earlier row with the same person; then it is not to be placed. `draft`:
-    what of a row with a `reason` was understood, so that all else that is wrong can be told too.
+    `known`: by what it is known, where it has a request. `draft`: what of a row with a `reason` was
+    understood, so that all else that is wrong can be told too.
     """
 
     row: int
     cells: list[str]
     request: dict[str, Any] | None = None
     reason: str | None = None
-    duplicate_of: int | None = None
+    known: Known | None = None
     draft: dict[str, Any] | None = None
 
 
@@ -103,14 +103,10 @@ class Contacts:
     def _row(self, record: Record) -> Row:
         try:
             request = self._request(record)
-            key, earlier = self._identity.key_of(request, record.row)
+            known = self._identity.of(request, record.row)
         except UnusableRowError as error:
             return Row(record.row, record.cells, reason=str(error), draft=error.draft)
-        if earlier is not None:
-            reason = f"the same person as row {earlier}: --allow-duplicates would call twice"
-            return Row(record.row, record.cells, reason=reason, duplicate_of=earlier)
-        request.setdefault("idempotency_key", key)
-        return Row(record.row, record.cells, request)
+        return Row(record.row, record.cells, {**request, KEY: known.key}, known=known)
 
     def _request(self, record: Record) -> dict[str, Any]:
         if record.fault:

@@ -1,4 +1,8 @@
-"""`FILE.rejected.csv`: the rows that were not taken, to be corrected and imported again."""
+"""The rows that were not taken, in files of their own.
+
+`FILE.rejected.csv` is to be corrected and imported again; `FILE.duplicates.csv` needs no
+correcting, and is apart so that it does not come back with what was corrected.
+"""
 
 import csv
 from collections.abc import Sequence
@@ -8,6 +12,7 @@ from typing import IO, Any
 from outdial.contacts.columns import REASON_COLUMN, ROW_COLUMN, folded
 
 SUFFIX = ".rejected.csv"
+DUPLICATES_SUFFIX = ".duplicates.csv"
 
 
 class Rejects:
@@ -41,6 +46,11 @@ class Rejects:
         kept = [cells[index] for index in self._kept if index < len(cells)]
         self._writer.writerow([row, reason, *kept, *cells[self._width :]])
         self.count += 1
+
+    @property
+    def written(self) -> str | None:
+        """The file's path, if there is a file."""
+        return str(self.path) if self.count else None
 
     def close(self) -> None:
         """Close the file, if there is one."""

@@ -18,6 +18,7 @@ from outdial.cli.demo.result import Result, say_result
 from outdial.cli.demo.sources import Sources, opened
 from outdial.cli.output import complain, counted, note, say, say_facts, say_json, styled
 from outdial.cli.up import dashboard_link, remember
+from outdial.client import Call
 from outdial.config import Settings
 from outdial.contacts.placing import Placing
 from outdial.contacts.reader import Contacts, Reading, Row
@@ -186,7 +187,14 @@ class _Watch:
             """What is there to be seen, the board shows."""
 
         api = _Noting(self._sources, self._placed.append)
-        placing = Placing(api, reject, ignore, ignore, lambda _: None)
+        placing = Placing(
+            api,
+            reject=reject,
+            duplicate=reject,
+            moved=ignore,
+            waiting=ignore,
+            judge=lambda _: None,
+        )
         try:
             await placing.run(iter(contacts))
         finally:
@@ -223,7 +231,7 @@ class _Watch:
 
 
 class _Noting:
-    """The Voice API's batch route, noting the ids of the calls placed."""
+    """What an import asks of the Voice API, noting the ids of the calls placed."""
 
     def __init__(self, sources: Sources, placed: Callable[[str], None]) -> None:
         self._sources = sources
@@ -235,3 +243,7 @@ class _Noting:
             if answer.id is not None:
                 self._placed(answer.id)
             yield answer
+
+    async def get(self, call_id: str) -> Call:
+        """See `Client.get`."""
+        return await self._sources.voice.get(call_id)
