@@ -5,9 +5,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from outdial import config
 from outdial.cli import home, progress, session
+from outdial.cli.voice import Voice
+from outdial.client import ApiError
 from outdial.errors import ConfigurationError
 
 
@@ -56,6 +60,59 @@ def test_settings_win_over_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("OUTDIAL_API_KEY", "od_set")
         assert session.url(config.load()) == "https://voice.example"
         assert session.key(config.load()) == "od_set"
+
+
+async def test_a_stranger_at_the_usual_port_is_not_told_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no `up` runs, what answers there must look like the Voice API first."""
+    heard: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        heard.append(request.headers.get("Authorization"))
+        return web.json_response({"hello": "stranger"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", answer)
+    home.write_key(tmp_path, {"key": "od_kept"})
+    monkeypatch.setenv("OUTDIAL_HOME", str(tmp_path))
+    async with TestServer(app) as server:
+        monkeypatch.setitem(session.PORTS, "internal-api", server.port)
+        with pytest.raises(ApiError, match="does not look like the Voice API"):
+            async with session.client(config.load()):
+                pass
+    assert heard == [None]
+
+
+async def test_an_import_finds_where_up_came_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try asks the home anew, so a new port is found without a restart."""
+
+    async def missing(_: web.Request) -> web.Response:
+        kind = "urn:outdial:problem:not-found"
+        return web.json_response({"type": kind, "detail": "no such call"}, status=404)
+
+    app = web.Application()
+    app.router.add_get("/v1/calls/{id}", missing)
+    monkeypatch.setenv("OUTDIAL_HOME", str(tmp_path))
+    monkeypatch.setitem(session.PORTS, "internal-api", 1)
+    async with TestServer(app) as server, Voice(config.load()) as voice:
+        with pytest.raises(ApiError, match="no answer from http://"):
+            await voice.get("x")
+        with home.held(tmp_path):
+            home.write_run(tmp_path, {"urls": {"internal-api": str(server.make_url("/"))}})
+            with pytest.raises(ApiError, match="no such call"):
+                await voice.get("x")
+
+
+def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy is to free space, and no other folder is asked for."""
+    monkeypatch.setenv("OUTDIAL_HOME", str(tmp_path))
+    settings = config.load()
+    assert session.database_remedy(settings).startswith(f"OUTDIAL_HOME={tmp_path}: ")
+    monkeypatch.setattr("outdial.cli.session._LEAST_FREE", 1 << 62)
+    assert session.database_remedy(settings) == f"no space left in {tmp_path}: free some"
 
 
 def test_a_home_that_can_not_be_made_says_which_setting(tmp_path: Path) -> None:

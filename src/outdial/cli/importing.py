@@ -210,6 +210,7 @@ class Import:
         self._began = time.monotonic()
         self._progress: progress.Progress | None = None
         self._tally: Tally | None = None
+        self._stalled: tuple[int, str] | None = None
 
     @property
     def tally(self) -> "Tally":
@@ -238,7 +239,9 @@ class Import:
 
         # Waiting for an API that is away is the import's own affair: no retries in the client.
         settings = config.load()
-        async with session.client(settings, retries=0) as client:
+        from outdial.cli.voice import Voice  # noqa: PLC0415
+
+        async with Voice(settings) as client:
             judge = _judge(settings)
             left = self._left
             placing = Placing(
@@ -286,13 +289,23 @@ class Import:
     def _moved(self) -> None:
         if self._progress is None:
             return
-        rate = self.tally.rows / max(time.monotonic() - self._began, 0.001)
-        told = f"{counted(self.tally.rows, 'row')}, {rate:,.0f}/s"
-        if self.tally.rejected:
-            told += f", {self.tally.rejected:,} rejected"
-        self._progress.at(float(self._source.position), told)
+        tally = self.tally
+        settled = tally.accepted + tally.replayed + tally.duplicates + tally.rejected
+        # What was read and not placed yet is not done.
+        done = self._source.position * (settled / max(tally.rows, 1))
+        if self._stalled is not None and self._stalled[0] == settled:
+            self._progress.at(done, f"{settled:,} placed, waiting: {self._stalled[1]}")
+            return
+        rate = settled / max(time.monotonic() - self._began, 0.001)
+        told = f"{counted(settled, 'row')}, {rate:,.0f}/s"
+        if tally.rejected:
+            told += f", {tally.rejected:,} rejected"
+        self._progress.at(done, told)
 
     def _wait(self, error: "ApiError") -> None:
+        tally = self.tally
+        settled = tally.accepted + tally.replayed + tally.duplicates + tally.rejected
+        self._stalled = settled, str(error)
         if self._progress is not None:
             self._progress.notice(f"{error}; waiting, then going on (Ctrl-C stops)")
 

@@ -1,6 +1,9 @@
 """Which API a command speaks to, and with which key."""
 
-from collections.abc import Coroutine
+import shutil
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outdial.cli import home
@@ -23,6 +26,8 @@ PORTS = {
     "relay": 8013,
     "reconciler": 8014,
 }
+#: Bytes that SQLite needs for a fresh database, its log and its index.
+_LEAST_FREE = 1_048_576
 LOOPBACK = "127.0.0.1"
 
 
@@ -44,9 +49,19 @@ def database_remedy(settings: "Settings") -> str:
 
     shown = make_url(settings.database).render_as_string(hide_password=True)
     if settings.database.startswith("sqlite:"):
-        variable = "OUTDIAL_HOME" if settings.database_url is None else "OUTDIAL_DATABASE_URL"
-        return f"{variable}: {shown} must lie in a folder that is there and writable"
+        file = Path(make_url(settings.database).database or "")
+        told = f"OUTDIAL_HOME={settings.home}" if settings.database_url is None else shown
+        if _full(file.parent):
+            return f"no space left in {file.parent}: free some"
+        return f"{told}: {file.parent} must be a folder that is there and writable"
     return f"OUTDIAL_DATABASE_URL: {shown} must be a server that runs, with that user and database"
+
+
+def _full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _LEAST_FREE
+    except OSError:
+        return False
 
 
 def url(settings: "Settings", service: str = "internal-api") -> str:
@@ -67,14 +82,38 @@ def key(settings: "Settings") -> str | None:
     return str(kept["key"]) if kept and "key" in kept else None
 
 
-def client(settings: "Settings", *, retries: int = 2) -> "Client":
-    """A client of the Voice API in force."""
+@asynccontextmanager
+async def client(settings: "Settings", *, retries: int = 2) -> "AsyncIterator[Client]":
+    """A client of the Voice API in force.
+
+    Where nothing says that our API is at the address, a stranger there is not told the key:
+    `ApiError`.
+    """
     from outdial.client import Client  # noqa: PLC0415 - a third of a second
 
-    base = url(settings)
+    base, known = url(settings), key(settings)
     if not base.startswith(("http://", "https://")):
         raise ConfigurationError(f"OUTDIAL_API_URL {base}: not an http:// or https:// address")
-    return Client(base, key(settings), retries=retries)
+    if known and not settings.api_url and home.running(settings.home) is None:
+        await _refuse_stranger(base)
+    async with Client(base, known, retries=retries) as opened:
+        yield opened
+
+
+async def _refuse_stranger(base: str) -> None:
+    from outdial.client import ApiError, Client  # noqa: PLC0415
+    from outdial.client.problems import OURS, foreign  # noqa: PLC0415
+
+    async with Client(base, retries=0) as anonymous:
+        try:
+            await anonymous.page(limit=1)
+        except ApiError as error:
+            problem = error.problem
+            if problem.status and not problem.type.startswith(OURS):
+                what = str(error).rpartition("look like the Voice API: ")[2]
+                raise foreign(base, what) from None
+        except (KeyError, TypeError, ValueError):
+            raise foreign(base, "it answers with something else than calls") from None
 
 
 def explained(error: "ApiError") -> str:
