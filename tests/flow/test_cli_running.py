@@ -215,13 +215,13 @@ def test_the_stop_button_holds_and_lets_go(program: Program, up: Started) -> Non
     assert "campaign held" in program.run("pause", "--campaign=held").stdout
     (held,) = program.json("pause", "--campaign=held")["items"]
     assert to_rfc3339(parse_rfc3339(held["since"])) == held["since"]
-    call = program.json("call", "+13125550150", "--campaign=held", "--no-wait")
+    call = program.json("call", "+13125550170", "--campaign=held", "--no-wait")
     assert "is cancelled" in program.run("calls", "cancel", call["id"]).stdout
     assert program.json("calls", "cancel", call["id"])["status"] == "cancelled"
     assert program.json("resume")["items"] == []
     listed = program.run("calls", "list", "--status=cancelled")
     assert call["id"] in listed.stdout
-    assert "+13125550150" not in up.dialed()
+    assert "+13125550170" not in up.dialed()
 
 
 def test_keys_are_made_listed_and_revoked(program: Program, up: Started) -> None:
