@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from systemtest.accounts import ATTEMPT_ENDS
 from systemtest.crash_fleet import Fleet
 from systemtest.crash_judges import (
@@ -145,10 +147,13 @@ class CrashRun:
                 )
 
     def _wait_until_ended(self, installation: Installation, seconds: float) -> None:
-        api = installation.api
-        wait_until(
-            "all have ended", lambda: not api.under_way(), seconds=seconds, progress=api.under_way
-        )
+        def under_way() -> list[str]:
+            try:
+                return installation.api.under_way()
+            except httpx.TransportError:
+                return ["the API is starting again"]
+
+        wait_until("all have ended", lambda: not under_way(), seconds=seconds, progress=under_way)
 
     def _wait_until_told(self, installation: Installation, seconds: float) -> None:
         """Until the end of everything that was dialed is told, or it is too late."""

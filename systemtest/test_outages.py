@@ -26,7 +26,7 @@ pytestmark = pytest.mark.long
 
 #: Placed before and during an outage that lasts this many seconds.
 CALLS = 40
-LASTS = 6.0
+LASTS = 12.0
 _KEY = "key_outages"
 
 

@@ -24,6 +24,8 @@ def test_two_hundred_calls_end_to_end(installation: Installation) -> None:
 
 def test_ctrl_c_in_the_middle(installation: Installation) -> None:
     """It stops cleanly, and the next start goes on where this one stopped."""
+    # The platform gives up on a webhook after seven seconds, and a slow machine may take longer.
+    installation.environment |= {"OUTDIAL_RECONCILE_AFTER": "15", "OUTDIAL_RECONCILE_RATE": "50"}
     up = installation.up()
     ids = installation.api.place(keys(100))
     wait_until_dialed(installation.simulator, 33)

@@ -282,7 +282,8 @@ def test_control_c_is_one_line(program: Program) -> None:
     """Ctrl-C ends a command with 130 and one line."""
     listening = (
         "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen();"
-        "print(s.getsockname()[1], flush=True); s.accept(); print('asked', flush=True); input()"
+        "print(s.getsockname()[1], flush=True); c, _ = s.accept(); c.recv(1);"
+        "print('asked', flush=True); input()"
     )
     silent = subprocess.Popen(
         [sys.executable, "-c", listening],
