@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,20 +43,31 @@ class Endpoint:
 async def endpoint(environment: pytest.MonkeyPatch) -> AsyncIterator[Endpoint]:
     """One that is listening, and that `environment` takes for AWS."""
     made = Endpoint()
+    async with taken_for_aws(environment, made.handle, "AKIDFIRST") as made.url:
+        yield made
+
+
+@asynccontextmanager
+async def taken_for_aws(
+    environment: pytest.MonkeyPatch,
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    access_key: str,
+) -> AsyncIterator[str]:
+    """The address at which `handle` answers every request, and that `environment` names as AWS."""
     application = web.Application(client_max_size=20_000_000)
-    application.router.add_route("*", "/{path:.*}", made.handle)
+    application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     for name, value in {
-        "AWS_ENDPOINT_URL": made.url,
+        "AWS_ENDPOINT_URL": url,
         "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIDFIRST",
+        "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": "secret",
     }.items():
         environment.setenv(name, value)
     try:
-        yield made
+        yield url
     finally:
         await runner.cleanup()

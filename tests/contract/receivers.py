@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.contract.aws_endpoint import taken_for_aws
+
 
 @dataclass(frozen=True)
 class Request:
@@ -98,20 +100,5 @@ class EventBus:
 async def event_bus(environment: pytest.MonkeyPatch) -> AsyncIterator[EventBus]:
     """One that is listening, and that `environment` takes for AWS."""
     made = EventBus()
-    application = web.Application()
-    application.router.add_post("/", made.handle)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": made.url,
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-    }.items():
-        environment.setenv(name, value)
-    try:
+    async with taken_for_aws(environment, made.handle, "AKIDEXAMPLE") as made.url:
         yield made
-    finally:
-        await runner.cleanup()
