@@ -43,6 +43,8 @@ class Ground:
             "OUTDIAL_RETELL_BASE_URL": ports.url("simulator"),
             "OUTDIAL_DIAL_RATE": "15",
             "OUTDIAL_REPUBLISH_AFTER": "5",
+            # Retell gives a webhook up after seven seconds; from then on it must be asked.
+            "OUTDIAL_RECONCILE_AFTER": "20",
         }
         self.retell = self.begin_retell()
         self.up = installation.start(

@@ -110,7 +110,7 @@ def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The remedy is to free space, and no other folder is asked for."""
     monkeypatch.setenv("OUTDIAL_HOME", str(tmp_path))
     settings = config.load()
-    assert session.database_remedy(settings).startswith(f"OUTDIAL_HOME={tmp_path}: ")
+    assert session.database_remedy(settings).startswith(f"OUTDIAL_HOME: {tmp_path} must ")
     monkeypatch.setattr("outdial.cli.session._LEAST_FREE", 1 << 62)
     assert session.database_remedy(settings) == f"no space left in {tmp_path}: free some"
 

@@ -321,3 +321,20 @@ def test_a_url_that_is_none_names_the_variable(url: str, what: str) -> None:
         open_database(url)
     assert "OUTDIAL_DATABASE_URL" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_new_file_is_logged_by_all_who_open_it_at_once(tmp_path: Path) -> None:
+    """SQLite refuses all but one of those that change its journal: the others ask again."""
+    path = tmp_path / "new.db"
+    first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    second = sqlite3.connect(path, isolation_level=None, timeout=0)
+    first.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        second.execute("PRAGMA journal_mode=WAL")
+    released = threading.Timer(0.05, first.rollback)
+    released.start()
+    sqlite._log_ahead(second)
+    released.join()
+    assert second.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    first.close()
+    second.close()

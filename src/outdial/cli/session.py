@@ -50,10 +50,11 @@ def database_remedy(settings: "Settings") -> str:
     shown = make_url(settings.database).render_as_string(hide_password=True)
     if settings.database.startswith("sqlite:"):
         file = Path(make_url(settings.database).database or "")
-        told = f"OUTDIAL_HOME={settings.home}" if settings.database_url is None else shown
         if _full(file.parent):
             return f"no space left in {file.parent}: free some"
-        return f"{told}: {file.parent} must be a folder that is there and writable"
+        if settings.database_url is None:
+            return f"OUTDIAL_HOME: {settings.home} must be a folder that is there and writable"
+        return f"OUTDIAL_DATABASE_URL: {shown} must lie in a folder that is there and writable"
     return f"OUTDIAL_DATABASE_URL: {shown} must be a server that runs, with that user and database"
 
 

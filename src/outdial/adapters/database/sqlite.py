@@ -8,6 +8,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _READ_CACHE_KB = 2_000
 _WRITE_CACHE_KB = 8_000
 #: Other processes (the command line) write as well; waiting for them is no fault.
 _BUSY_SECONDS = 30
+_ASK_AGAIN_SECONDS = 0.01
 
 
 @dataclass(slots=True)
@@ -272,8 +274,8 @@ def _engine(path: Path, *, begin: str, pool_size: int, cache_kb: int) -> Engine:
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         # The driver must not open transactions by itself: `begin` below does.
         connection.isolation_level = None
+        _log_ahead(connection)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             "temp_store=MEMORY",
@@ -287,3 +289,16 @@ def _engine(path: Path, *, begin: str, pool_size: int, cache_kb: int) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    # Of those that change a new file's journal at once SQLite refuses all but one, instead of
+    # letting them wait: whoever asks again finds it done.
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+        time.sleep(_ASK_AGAIN_SECONDS)
