@@ -103,11 +103,9 @@ def test_bad_rows_come_back_and_are_placed_once_corrected(program: Program, up: 
     mended = lines[0] + "\n" + lines[1].replace("4.15556E+09", "+13125550102") + "\n"
     told = program.json("import", write(program, "mended.csv", mended), "--campaign", "bad")
     assert told["accepted"] == 1
-    bob = next(
-        json.loads(line)
-        for line in program.run("calls", "list", "--campaign=bad", "--json").stdout.splitlines()
-        if "+13125550102" in line
-    )
+    listed = program.json("calls", "list", "--campaign=bad")
+    assert listed["next_cursor"] is None
+    bob = next(call for call in listed["items"] if call["to_number"] == "+13125550102")
     assert bob["dynamic_variables"] == {"name": "Bob", "slot": "10"}
     _until_dialed(up, "+13125550102")
 
@@ -258,6 +256,9 @@ def test_events_are_replayed_and_change_nothing(program: Program, up: Started) -
     assert replayed["failed"] == 0
     assert sum(replayed.values()) >= 2
     assert program.json("calls", "show", call["id"])["timeline"] == call["timeline"]
+    nothing = program.run("events", "replay", "--kind", "call_begun")
+    assert nothing.stdout.startswith("0 events replayed")
+    assert "Retell's are call_started, call_ended, call_analyzed" in nothing.stderr
 
 
 def test_the_warehouse_is_loaded_anew_by_its_owner(program: Program, up: Started) -> None:

@@ -69,14 +69,14 @@ def list_(  # noqa: PLR0913 - an option each
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.")
     ] = 50,
     everything: Annotated[bool, typer.Option("--all", help="All of them, however many.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print NDJSON, one call a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     r"""List calls, newest first.
 
     \b
     Examples:
       outdial calls list --status failed
-      outdial calls list --campaign night-nurses --all --json > calls.ndjson
+      outdial calls list --campaign night-nurses --all --json | jq .items
     """
     wanted = None if everything else limit
     session.run(_list(status, external_id, campaign, wanted, as_json=as_json))
@@ -128,6 +128,7 @@ async def _list(
 
     cursor: str | None = None
     shown = 0
+    items: list[dict[str, Any]] = []
     async with session.client(config.load()) as client:
         while wanted is None or shown < wanted:
             page = await client.page(
@@ -138,8 +139,7 @@ async def _list(
                 limit=_PAGE if wanted is None else min(_PAGE, wanted - shown),
             )
             if as_json:
-                for call in page.items:
-                    say_json_line(call.raw)
+                items.extend(call.raw for call in page.items)
             elif page.items:
                 _say_page(page.items, first=shown == 0)
             shown += len(page.items)
@@ -147,18 +147,12 @@ async def _list(
             if cursor is None:
                 break
     if as_json:
+        say_json({"items": items, "next_cursor": cursor})
         return
     if not shown:
         note("No such call.")
     elif cursor is not None:
         note(f"{counted(shown, 'call')} shown; --all shows every one.")
-
-
-def say_json_line(raw: dict[str, Any]) -> None:
-    """One line of NDJSON."""
-    import orjson  # noqa: PLC0415
-
-    say(orjson.dumps(raw).decode())
 
 
 def _say_page(calls: "tuple[Call, ...]", *, first: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 from outdial.cli import progress, session
 from outdial.cli.family import Family
 from outdial.cli.output import counted, note, say, say_facts, say_json, styled
+from outdial.core.retell_events import KINDS
 from outdial.errors import OutdialError, Poison
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def replay(
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", metavar="KIND", help="Only call_started, call_ended, call_analyzed."
+            "--kind", metavar="KIND", help=f"Only events of this kind: {', '.join(KINDS)}."
         ),
     ] = None,
     since: Annotated[
@@ -55,6 +56,8 @@ def replay(
     else:
         say(f"{counted(sum(counts.values()), 'event')} replayed")
         say_facts([(name, f"{number:,}") for name, number in counts.items()], indent="  ")
+    if kind is not None and not counts and not poisoned:
+        note(f"No stored event is of kind {kind}; Retell's are {', '.join(KINDS)}.")
     for event, reason in poisoned:
         note(f"{styled('failed', 'red')}  {event.event} {event.id}: {reason}")
     if poisoned:

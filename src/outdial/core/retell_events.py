@@ -16,6 +16,8 @@ from outdial.core.outcome import OVER_LIMIT, Outcome, outcome_of
 CALL_STARTED = "call_started"
 CALL_ENDED = "call_ended"
 CALL_ANALYZED = "call_analyzed"
+#: What we act on; Retell may send others, which are kept.
+KINDS = (CALL_STARTED, CALL_ENDED, CALL_ANALYZED)
 
 DEPLOYMENT_KEY = "outdial_deployment"
 CALL_KEY = "outdial_call_id"

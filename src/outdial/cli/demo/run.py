@@ -11,7 +11,7 @@ import typer
 
 from outdial import bootstrap
 from outdial.bootstrap import Running
-from outdial.cli import home, session, stopping
+from outdial.cli import home, progress, session, stopping
 from outdial.cli.demo import board, stage
 from outdial.cli.demo.proof import Evidence, prove
 from outdial.cli.demo.result import Result, say_result
@@ -85,7 +85,8 @@ class _Course:
         stopped = asyncio.create_task(stop.wait())
         try:
             starting: set[asyncio.Future[Any]] = {ready, serving, stopped}
-            await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+            with progress.shown("Starting the stages and the simulator"):
+                await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 remember(self._settings, ready.result())
                 playing = asyncio.create_task(self._play(ready.result(), stop, stay=stay))
