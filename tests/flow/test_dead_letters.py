@@ -8,7 +8,8 @@ from urllib.request import urlopen
 import pytest
 
 from outdial.adapters.sqlite_queue import QueueFile, SQLiteQueue
-from outdial.core.messages import EventMessage, encode_event
+from outdial.core.messages import CallHint, EventMessage, encode_call_hint, encode_event
+from outdial.core.submission import Placed
 from outdial.ports.dialing import Claim
 from outdial.ports.queue import Outgoing
 from tests.flow.program import Program
@@ -16,10 +17,13 @@ from tests.ledger_world import World, analyzed, incoming, open_world, retell_id,
 
 #: So many in a row stop a stage, and so many are left for it then.
 RUN, LEFT = 20, 15
-STAGE = "webhook-processor"
+STAGES = {"calls": "call-processor", "events": "webhook-processor"}
 SETTINGS = {
     "OUTDIAL_RETELL_API_KEY": "key_x",
     "OUTDIAL_RETELL_BASE_URL": "http://127.0.0.1:9",
+    # A stage takes no more messages than it may dial.
+    "OUTDIAL_DIAL_RATE": "500",
+    "OUTDIAL_MAX_CONCURRENT_CALLS": "500",
 }
 
 
@@ -51,24 +55,41 @@ def until(program: Program, name: str, count: int) -> list[dict[str, Any]]:
     raise AssertionError(found)
 
 
-def test_a_run_of_poison_stops_the_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", STAGES)
+def test_a_run_of_poison_stops_the_stage(tmp_path: Path, name: str) -> None:
     """It says so, and drains no queue; a person who has looked starts it again."""
-    name, program = "events", Program(tmp_path, SETTINGS)
+    program = Program(tmp_path, SETTINGS)
     program.run("db", "upgrade")
     on_queue(program, name, *(f"nonsense {number}" for number in range(RUN + LEFT)))
-    with program.started("serve", STAGE, "--port=0") as stage:
+    with program.started("serve", STAGES[name], "--port=0") as stage:
         letters = until(program, name, RUN)
         with pytest.raises(OSError, match="503"):
             urlopen(f"{stage.said['url']}/readyz", timeout=30)
         assert len(dead(program, name)) == RUN
     for letter in letters:
         assert "not JSON" in letter["reason"]
-        assert letter["stage"] == STAGE
+        assert letter["stage"] == STAGES[name]
         assert letter["body"].startswith("nonsense ")
         assert letter["received"] == 1
         assert letter["since"] >= letter["sent"]
-    with program.started("serve", STAGE, "--port=0"):
+    with program.started("serve", STAGES[name], "--port=0"):
         assert len(until(program, name, RUN + LEFT)) == RUN + LEFT
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_goes_back_unmended_comes_back(tmp_path: Path, name: str) -> None:
+    """Some by their ids, or all; what is not there is sent by nobody."""
+    program = Program(tmp_path, SETTINGS)
+    program.run("db", "upgrade")
+    on_queue(program, name, "first", "second")
+    with program.started("serve", STAGES[name], "--port=0"):
+        first, second = until(program, name, 2)
+        assert program.json("dlq", "redrive", name, first["id"]) == {"redriven": 1}
+        again = until(program, name, 2)
+        assert {letter["body"] for letter in again} == {"first", "second"}
+        assert second["id"] in {letter["id"] for letter in again}
+        assert program.json("dlq", "redrive", name) == {"redriven": 2}
+        assert len(until(program, name, 2)) == 2
 
 
 def _message(claim: Claim, body: bytes, event: str) -> str:
@@ -106,6 +127,31 @@ def test_an_event_redriven_twice_is_applied_once(tmp_path: Path) -> None:
     assert dead(program, "events") == []
     told = _in_world(url, lambda world: world.told(call_id))
     assert told == ["initiated", "started", "completed"]
+
+
+def test_a_hint_redriven_twice_dials_nobody_again(tmp_path: Path) -> None:
+    """The database knows that the call was dialed."""
+    program = Program(tmp_path, SETTINGS)
+    program.run("db", "upgrade")
+    url = f"sqlite:///{program.home}/outdial.db"
+
+    async def placed(world: World) -> str:
+        call_id = await world.accept()
+        claim = await world.claim(call_id)
+        await world.answer(claim, Placed(retell_id(claim)))
+        return call_id
+
+    call_id = _in_world(url, placed)
+    hint = encode_call_hint(CallHint(call_id))
+    on_queue(program, "calls", hint)
+    _bury(program, "calls", 1)
+    assert program.json("dlq", "redrive", "calls") == {"redriven": 1}
+    on_queue(program, "calls", hint)
+    with program.started("serve", "call-processor", "--port=0"):
+        _drained(program, "calls")
+    assert dead(program, "calls") == []
+    call = _in_world(url, lambda world: world.call(call_id))
+    assert [attempt.number for attempt in call.attempts] == [1]
 
 
 def _in_world(url: str, story: Any) -> Any:
