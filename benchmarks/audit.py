@@ -20,7 +20,7 @@ from typing import Any
 import uuid_utils
 
 from outdial.adapters.database.audit import LedgerAudit
-from outdial.adapters.database.transitions import attempt_id
+from outdial.adapters.database.claiming import attempt_id
 from outdial.adapters.duckdb import DuckDBWarehouse
 from outdial.analytics.digests import WarehouseDigests
 from outdial.analytics.loader import Loader

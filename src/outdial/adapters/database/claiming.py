@@ -1,6 +1,7 @@
 """One claim transaction: permits, the circuit, and what is due or has lost its worker."""
 
 import secrets
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping
 
 from outdial.adapters.database.engine import Clock
+from outdial.adapters.database.locked_rows import LockedAttempt, LockedCall
 from outdial.adapters.database.tables import attempts, calls, workspace
-from outdial.adapters.database.transitions import Batch, LockedAttempt, LockedCall, attempt_id
+from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import (
     WORKSPACE,
     Limits,
@@ -39,6 +41,8 @@ class DialingRules:
         """When an attempt of unknown fate is looked up, and given up."""
         return LookUps(self.submit_ms)
 
+
+_ATTEMPTS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:outdial:attempt")
 
 #: What a request is made of, besides what every decision on a call needs.
 _REQUEST = (calls.c.to_number, calls.c.from_number, calls.c.dynamic_variables)
@@ -243,3 +247,8 @@ class Claiming:
         told = call.state["told_initiated"]
         self._batch.apply_to_call(call, decide_call(call.status, request, call_told=told), message)
         return NotClaimed(call.id, call.status.value)
+
+
+def attempt_id(call_id: str, number: int) -> str:
+    """The id of a call's attempt, derived so that it can never be made twice."""
+    return str(uuid.uuid5(_ATTEMPTS, f"{call_id}/{number}"))

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
 from outdial.adapters.database.claiming import Claiming, DialingRules
 from outdial.adapters.database.engine import Clock, Database
+from outdial.adapters.database.locked_rows import LockedAttempt
 from outdial.adapters.database.recording import record_answers
 from outdial.adapters.database.status import read_status
 from outdial.adapters.database.tables import (
@@ -18,7 +19,7 @@ from outdial.adapters.database.tables import (
     provider_events,
     workspace,
 )
-from outdial.adapters.database.transitions import Batch, LockedAttempt
+from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import read_workspace, write_circuit, write_workspace
 from outdial.core import call as core
 from outdial.core.call import CallStatus

@@ -15,9 +15,10 @@ import orjson
 from sqlalchemy import Connection, Row, Select, select, tuple_, update
 
 from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
+from outdial.adapters.database.locked_rows import LockedAttempt
 from outdial.adapters.database.recording import adopt, defer
 from outdial.adapters.database.tables import provider_events
-from outdial.adapters.database.transitions import Batch, LockedAttempt
+from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import opening
 from outdial.core.call import (
     Alarm,

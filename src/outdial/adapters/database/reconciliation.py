@@ -26,7 +26,8 @@ from outdial.adapters.database.tables import (
     reconciliation,
     workspace,
 )
-from outdial.adapters.database.transitions import Batch, alarm_row
+from outdial.adapters.database.telling import alarm_row
+from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import deployment_of, opening
 from outdial.core.call import LIVE, Alarm, AttemptStatus, Vanished
 from outdial.core.reconciling import Drift, Known

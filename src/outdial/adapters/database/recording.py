@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from outdial.adapters.database.engine import Clock
-from outdial.adapters.database.transitions import Batch, LockedAttempt
+from outdial.adapters.database.locked_rows import LockedAttempt
+from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import (
     lock_workspace,
     opening_with_circuit,
