@@ -20,6 +20,8 @@ from systemtest.installation import SPEED, Installation
 from systemtest.outages import HangingSink, hardly_busy, locked, small_disk
 from systemtest.program import Program
 from systemtest.services import keys
+from systemtest.stacks import AwsStack, EmbeddedStack
+from tests.aws_emulator import emulator
 from tests.postgres_server import running_server
 
 pytestmark = pytest.mark.long
@@ -46,6 +48,7 @@ class Ground:
             # Retell gives a webhook up after seven seconds; from then on it must be asked.
             "OUTDIAL_RECONCILE_AFTER": "20",
         }
+        self._entry = installation.entry(ports.url("webhook") + "/webhooks/retell")
         self.retell = self.begin_retell()
         self.up = installation.start(
             *("up", "--webhook-port", str(ports.port("webhook"))),
@@ -61,7 +64,7 @@ class Ground:
             self._installation.environment,
             *("serve", "simulator", "--port", str(self._ports.port("simulator"))),
             *("--speed", SPEED, "--json"),
-            *("--webhook-url", self._ports.url("webhook") + "/webhooks/retell"),
+            *("--webhook-url", self._entry),
         )
         _ = self.retell.ready
         return self.retell
@@ -123,9 +126,18 @@ def test_the_database_is_restarted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["outdial.db", "queue.db"])
 def test_the_file_is_locked(file: str, tmp_path: Path) -> None:
     """With somebody else writing to the database's file, or to the queues', calls wait."""
-    with ground(Installation(tmp_path), tmp_path) as there:
+    with ground(Installation(tmp_path, stack=EmbeddedStack()), tmp_path) as there:
         there.work()
         with locked(tmp_path / "home" / file), there.waiting():
+            pass
+        there.judge()
+
+
+def test_aws_hangs(tmp_path: Path) -> None:
+    """With SQS, S3 and Lambda taking requests and answering nothing, calls wait in the ledger."""
+    with ground(Installation(tmp_path, stack=AwsStack()), tmp_path) as there:
+        there.work()
+        with emulator().hanging(), there.waiting():
             pass
         there.judge()
 
@@ -160,7 +172,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
     """With no room for database and queues, nothing new is accepted and nothing is forgotten."""
     with (
         small_disk() as (disk, full),
-        ground(Installation(disk), tmp_path) as there,
+        ground(Installation(disk, stack=EmbeddedStack()), tmp_path) as there,
     ):
         there.work()
         with full(there.up.pid), there.waiting():

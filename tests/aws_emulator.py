@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,21 @@ class NoEmulatorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Emulator:
-    """A running emulator; `url` is where all of its services are."""
+    """A running emulator; `url` is where all of its services are, `keeper` what ends it."""
 
     url: str
+    keeper: int
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Take connections, and answer nothing."""
+        children = Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split()
+        (own,) = map(int, children)
+        os.kill(own, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(own, signal.SIGCONT)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -130,17 +143,17 @@ def emulator() -> Emulator:
     for _ in range(3):  # the port was free, and may not be any more
         port = _free_port()
         stack = contextlib.ExitStack()
-        log = _start(port, stack)
+        keeper, log = _start(port, stack)
         if _answers(port, log):
             atexit.register(stack.close)
-            return Emulator(f"http://127.0.0.1:{port}")
+            return Emulator(f"http://127.0.0.1:{port}", keeper)
         failures.append(log.read_text(errors="replace")[-500:])
         stack.close()
     raise NoEmulatorError(f"it does not start: {failures[-1]}")
 
 
-def _start(port: int, stack: contextlib.ExitStack) -> Path:
-    """Start it; its log."""
+def _start(port: int, stack: contextlib.ExitStack) -> tuple[int, Path]:
+    """Start it; the keeper's process id, and the log."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
     log = folder / "log"
     output = stack.enter_context(log.open("wb"))
@@ -168,7 +181,7 @@ def _start(port: int, stack: contextlib.ExitStack) -> Path:
     )
     assert keeper.stdin is not None
     stack.callback(keeper.stdin.close)
-    return log
+    return keeper.pid, log
 
 
 def _answers(port: int, log: Path) -> bool:
