@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from systemtest.parked import Parked
 from systemtest.program import Program, run
 from systemtest.receiver import Receiver
 from systemtest.services import Simulator, VoiceApi
@@ -108,6 +109,10 @@ class Installation:
     def entry(self, own: str) -> str:
         """Where the platform's webhooks go; `own` is the address of the program's own route."""
         return self.stack.entry(self.environment, own)
+
+    def parked(self) -> Parked:
+        """Its payloads too large for a queue."""
+        return self.stack.parked(self.environment, self.home)
 
     def _simulate(self) -> None:
         """A simulator of its own, unless there is one or the test has something else in mind."""

@@ -13,10 +13,12 @@ import os
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Protocol
 
 from deploy.build_lambda import HANDLER, build
 from systemtest.front import Front
+from systemtest.parked import Parked, ParkedFiles, ParkedObjects
 from tests.aws_emulator import emulator
 from tests.postgres_server import PostgresServer, running_server
 
@@ -41,6 +43,10 @@ class Stack(Protocol):
         """
         ...
 
+    def parked(self, environment: Mapping[str, str], home: Path) -> Parked:
+        """The parked payloads of the installation with this environment and home."""
+        ...
+
 
 class EmbeddedStack:
     """A folder is all there is."""
@@ -55,6 +61,10 @@ class EmbeddedStack:
     def entry(self, _environment: Mapping[str, str], own: str) -> str:
         """The local route."""
         return own
+
+    def parked(self, _environment: Mapping[str, str], home: Path) -> Parked:
+        """Files in the home."""
+        return ParkedFiles(home / "parked")
 
 
 class AwsStack:
@@ -91,6 +101,11 @@ class AwsStack:
         front = Front(f"{function}/webhooks/retell")
         self._until.callback(front.close)
         return front.url
+
+    def parked(self, environment: Mapping[str, str], _home: Path) -> Parked:
+        """Objects in the bucket."""
+        bucket = environment["OUTDIAL_PARKED_URL"].removeprefix("s3://").partition("/")[0]
+        return ParkedObjects(emulator().client("s3"), bucket)
 
 
 _STACKS: dict[str, type[Stack]] = {each.name: each for each in (EmbeddedStack, AwsStack)}

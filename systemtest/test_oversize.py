@@ -1,7 +1,6 @@
 """Events of megabytes, and what becomes of one whose parked body is gone, through real stages."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import httpx
 import pytest
 
 from systemtest.installation import Installation
+from systemtest.parked import Parked
 from systemtest.program import Program
 from systemtest.services import ENDS
-from systemtest.stacks import EmbeddedStack
 from systemtest.waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -27,25 +26,22 @@ BEFORE = ("internal-api", "call-processor", "relay", "web-api")
 
 def test_an_event_of_megabytes_goes_through_whole(tmp_path: Path) -> None:
     """It is parked, processed, removed; and redriven when its parked body was gone for a while."""
-    with Installation(tmp_path, stack=EmbeddedStack()) as installation:
+    with Installation(tmp_path) as installation:
         web_api = _start(installation)
-        parked = installation.home / "parked"
+        parked = installation.parked()
         [call_id] = installation.api.place(
             ["long-call"],
             metadata={"sim_transcript_bytes": TRANSCRIPT_BYTES, "sim_outcome": "answered"},
         )
         # `call_ended` and `call_analyzed` both hold the whole transcript.
-        files = wait_until(
+        names = wait_until(
             "both events are parked",
             lambda: _pair(parked),
             seconds=120,
             progress=installation.simulator.stats,
         )
-        assert all(len(file.read_bytes()) > 4_000_000 for file in files)
-        kept = tmp_path / "kept"
-        kept.mkdir()
-        for file in files:
-            shutil.move(file, kept)
+        kept = {name: parked.take(name) for name in names}
+        assert all(len(data) > 4_000_000 for data in kept.values())
         installation.start("serve", "webhook-processor", "--port", "0")
         letters = wait_until("both are dead letters", lambda: _dead(installation, 2))
         for letter in letters:
@@ -60,7 +56,7 @@ def test_an_event_of_megabytes_goes_through_whole(tmp_path: Path) -> None:
         assert installation.api.call(call_id)["status"] not in ENDS
         _redriven_twice(installation, kept, parked)
         wait_until("it has ended", lambda: installation.api.call(call_id)["status"] in ENDS)
-        wait_until("nothing is parked any more", lambda: not list(parked.iterdir()))
+        wait_until("nothing is parked any more", lambda: not parked.names())
         _whole(installation, web_api, call_id)
         assert json.loads(installation.run("audit", "--json"))["ok"]
 
@@ -69,10 +65,10 @@ def _start(installation: Installation) -> str:
     """Everything but the webhook processor; the web API's address."""
     installation.environment["OUTDIAL_RETELL_API_KEY"] = "key_system_test"
     installation.run("db", "upgrade")
-    entry = installation.start("serve", "webhook", "--port", "0").ready["url"]
+    own = installation.start("serve", "webhook", "--port", "0").ready["url"]
     simulator = installation.start(
         *("serve", "simulator", "--port", "0", "--speed", SPEED),
-        *("--webhook-url", f"{entry}/webhooks/retell"),
+        *("--webhook-url", installation.entry(f"{own}/webhooks/retell")),
     ).ready["simulator"]
     installation.environment["OUTDIAL_RETELL_BASE_URL"] = simulator
     running: dict[str, Program] = {
@@ -90,9 +86,9 @@ def _start(installation: Installation) -> str:
     return url
 
 
-def _pair(parked: Path) -> list[Path]:
-    files = list(parked.glob("*.parked"))
-    return files if len(files) == 2 else []
+def _pair(parked: Parked) -> list[str]:
+    names = parked.names()
+    return names if len(names) == 2 else []
 
 
 def _dead(installation: Installation, count: int) -> list[dict[str, Any]]:
@@ -102,7 +98,7 @@ def _dead(installation: Installation, count: int) -> list[dict[str, Any]]:
     return items if len(items) == count else []
 
 
-def _redriven_twice(installation: Installation, kept: Path, parked: Path) -> None:
+def _redriven_twice(installation: Installation, kept: dict[str, bytes], parked: Parked) -> None:
     """Unmended they come back; mended they are processed; then there is nothing to send."""
 
     def redriven() -> int:
@@ -111,8 +107,8 @@ def _redriven_twice(installation: Installation, kept: Path, parked: Path) -> Non
 
     assert redriven() == 2
     wait_until("they are dead letters again", lambda: _dead(installation, 2))
-    for file in kept.iterdir():
-        shutil.move(file, parked)
+    for name, data in kept.items():
+        parked.put(name, data)
     assert redriven() == 2
     assert redriven() == 0
 
