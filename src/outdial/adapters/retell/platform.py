@@ -6,11 +6,9 @@ an answer is read more tolerantly here than there. It never retries for us: who 
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from outdial.core.lenient_json import decode_object
 from outdial.core.retell_events import ATTEMPT_KEY, CALL_KEY, DEPLOYMENT_KEY, parse
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.retellai.com"
 
-#: Seconds an idle connection is kept: less than any server keeps it, for a request sent into a
-#: connection that is just being closed has no answer, and so leaves a doubt.
-_KEEP_ALIVE = 3.0
 _Order = Literal["ascending", "descending"]
 
 _PAGE = 100
@@ -34,7 +29,6 @@ _PAGE = 100
 _LONG_PAGE = 1000
 _MAX_TEXT = 300
 _NOT_RETELLS = "the answer is not Retell's; is the base URL right?"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 _PHONE_NUMBER = re.compile(
     r"\+\d[\d ().-]{5,}\d"
@@ -143,7 +137,7 @@ class RetellPlatform:
         async with self._loading:
             if self._client is None:
                 self._client = await asyncio.to_thread(
-                    _client, self._api_key, self._base_url, self._max_connections
+                    _opened, self._api_key, self._base_url, self._max_connections
                 )
             return self._client
 
@@ -257,24 +251,10 @@ class RetellPlatform:
         return _PHONE_NUMBER.sub("[number]", line)[:_MAX_TEXT]
 
 
-def _client(api_key: str, base_url: str, max_connections: int) -> "AsyncRetell":
-    import httpx  # noqa: PLC0415 - a second's worth of imports, for who dials only
-    from retell import AsyncRetell, DefaultAioHttpClient  # noqa: PLC0415
+def _opened(api_key: str, base_url: str, max_connections: int) -> "AsyncRetell":
+    from outdial.adapters.retell.sdk import client  # noqa: PLC0415 - a second's worth of imports
 
-    # It logs a line a request.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    transport = DefaultAioHttpClient(
-        limits=httpx.Limits(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEP_ALIVE,
-        ),
-        # A redirected request is an answer nobody understands, not one to follow.
-        follow_redirects=False,
-        # A proxy of the environment does not lead to this machine.
-        trust_env=urlsplit(base_url).hostname not in _LOOPBACK,
-    )
-    return AsyncRetell(api_key=api_key, base_url=base_url, max_retries=0, http_client=transport)
+    return client(api_key, base_url, max_connections)
 
 
 def _retells_message(response: "httpx.Response") -> str | None:
