@@ -1,10 +1,10 @@
 """The calls and attempts that one transaction holds, locked in id order, and what may change."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, bindparam, or_, select
 
 from outdial.adapters.database.tables import attempts, calls
 from outdial.core.activity import CallFacts
@@ -67,6 +67,30 @@ _ATTEMPT_STATE = (
 _ATTEMPT_COLUMNS = tuple(
     attempts.c[name].label(f"a_{name}")
     for name in ("id", "call_id", "number", "claimed_at", "first_submitted_at", *_ATTEMPT_STATE)
+)
+
+
+_Parameters = Mapping[str, list[str]]
+
+
+def _locking(where: ColumnElement[bool], *also: Column[Any]) -> Select[Any]:
+    return select(*_CALL_COLUMNS, *also).where(where).order_by(calls.c.id).with_for_update(of=calls)
+
+
+def _found(wanted: ColumnElement[bool]) -> tuple[Select[Any], Select[Any]]:
+    """What locks the calls of these attempts, and what reads the attempts."""
+    of_them = calls.c.id.in_(select(attempts.c.call_id).where(wanted))
+    return _locking(of_them), select(*_ATTEMPT_COLUMNS).where(wanted)
+
+
+# Made once: building them takes longer than running them.
+_ONE_OF_THESE = attempts.c.id.in_(bindparam("attempt_ids", expanding=True))
+_BY_ATTEMPT = _found(_ONE_OF_THESE)
+_BY_EITHER = _found(
+    or_(
+        _ONE_OF_THESE,
+        attempts.c.retell_call_id.in_(bindparam("retell_call_ids", expanding=True)),
+    )
 )
 
 
@@ -150,16 +174,7 @@ class LockedRows:
 
         `also`: columns to read besides what every decision needs.
         """
-        statement = (
-            select(*_CALL_COLUMNS, *also)
-            .where(where)
-            .order_by(calls.c.id)
-            .with_for_update(of=calls)
-        )
-        rows = connection.execute(statement).mappings().all()
-        for row in rows:
-            self._call(row)
-        return {row["id"]: row for row in rows}
+        return self._lock(connection, _locking(where, *also))
 
     def read_latest(
         self, connection: Connection, call_ids: Collection[str], *also: Column[Any]
@@ -184,16 +199,26 @@ class LockedRows:
 
         Two statements, since PostgreSQL shows rows it did not lock as they were before the wait.
         """
-        wanted: ColumnElement[bool] = attempts.c.id.in_(attempt_ids)
+        parameters = {"attempt_ids": list(attempt_ids)}
+        locking, reading = _BY_ATTEMPT
         if retell_call_ids:
-            wanted = or_(wanted, attempts.c.retell_call_id.in_(retell_call_ids))
-        self.lock_calls(connection, calls.c.id.in_(select(attempts.c.call_id).where(wanted)))
-        self._read_attempts(connection, select(*_ATTEMPT_COLUMNS).where(wanted))
+            parameters["retell_call_ids"] = list(retell_call_ids)
+            locking, reading = _BY_EITHER
+        self._lock(connection, locking, parameters)
+        self._read_attempts(connection, reading, parameters)
+
+    def _lock(
+        self, connection: Connection, statement: Select[Any], parameters: _Parameters | None = None
+    ) -> dict[str, RowMapping]:
+        rows = connection.execute(statement, parameters).mappings().all()
+        for row in rows:
+            self._call(row)
+        return {row["id"]: row for row in rows}
 
     def _read_attempts(
-        self, connection: Connection, statement: Select[Any]
+        self, connection: Connection, statement: Select[Any], parameters: _Parameters | None = None
     ) -> Sequence[RowMapping]:
-        rows = connection.execute(statement).mappings().all()
+        rows = connection.execute(statement, parameters).mappings().all()
         for row in rows:
             call = self.calls.get(row["a_call_id"])
             if call is not None:

@@ -81,11 +81,11 @@ def read_workspace(connection: Connection, clock: Clock, *, lock: bool) -> Works
         # The count must see what the transaction before us did, so the lock comes first; the time
         # as well, or others' refills would be counted again.
         lock_workspace(connection)
-    found = connection.execute(_WORKSPACE.add_columns(clock.column(connection).label("now"))).all()
+    found, now = clock.beside(connection, _WORKSPACE)
     row = found[0]
     return Workspace(
         deployment=row.deployment,
-        now=row.now,
+        now=now,
         tokens=row.tokens,
         tokens_at=row.tokens_at,
         circuit=circuit_of(row),
@@ -98,9 +98,10 @@ def read_workspace(connection: Connection, clock: Clock, *, lock: bool) -> Works
 
 def lock_workspace(connection: Connection) -> None:
     """Hold the row until the transaction ends; comes before any lock on a call."""
-    connection.execute(select(workspace.c.id).with_for_update())
+    connection.execute(_LOCK)
 
 
+_LOCK = select(workspace.c.id).with_for_update()
 _RUNNING = select(func.count()).select_from(attempts).where(LINE_OPEN).scalar_subquery()
 #: A row a pause, and one where there is none.
 _WORKSPACE = select(
@@ -108,17 +109,18 @@ _WORKSPACE = select(
 ).select_from(workspace.outerjoin(pauses, true()))
 
 
+_DEPLOYMENT = select(workspace.c.deployment)
+
+
 def deployment_of(connection: Connection) -> str:
     """The deployment's id, made at the first `db upgrade`."""
-    return str(connection.execute(select(workspace.c.deployment)).scalar_one())
+    return str(connection.execute(_DEPLOYMENT).scalar_one())
 
 
 def opening(connection: Connection, clock: Clock) -> tuple[str, int]:
     """What every batch begins with: the deployment's id, and the time in ms."""
-    row = connection.execute(
-        select(workspace.c.deployment, clock.column(connection).label("now"))
-    ).one()
-    return row.deployment, row.now
+    (row,), now = clock.beside(connection, _DEPLOYMENT)
+    return row.deployment, now
 
 
 def circuit_of(row: Row[Any]) -> Circuit:
@@ -142,8 +144,8 @@ _CIRCUIT_NOW = select(
 
 def opening_with_circuit(connection: Connection, clock: Clock) -> tuple[str, int, Circuit]:
     """`opening`, and the circuit."""
-    row = connection.execute(_CIRCUIT_NOW.add_columns(clock.column(connection).label("now"))).one()
-    return row.deployment, row.now, circuit_of(row)
+    (row,), now = clock.beside(connection, _CIRCUIT_NOW)
+    return row.deployment, now, circuit_of(row)
 
 
 def write_circuit(connection: Connection, circuit: Circuit) -> None:
