@@ -375,7 +375,7 @@ async def test_closing_what_was_never_used() -> None:
 
 
 def test_loads_the_sdk_late() -> None:
-    """Importing the adapter does not import the SDK, which takes a second."""
+    """Importing the adapter does not import the SDK, which takes a while."""
     script = "import sys, outdial.adapters.retell; print('retell' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout.strip() == b"False"

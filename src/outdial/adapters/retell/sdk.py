@@ -1,11 +1,16 @@
-"""Retell's SDK as we use it: one request, one answer. Importing this takes a second."""
+"""Retell's SDK as we use it: one request, one answer. Imported when it is first used."""
 
 import logging
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from retell import AsyncRetell, DefaultAioHttpClient
+
+from outdial.adapters.retell import lazy_types
+
+lazy_types.install()
+
+from retell import AsyncRetell, DefaultAioHttpClient  # noqa: E402
 
 #: Seconds an idle connection is kept: less than any server keeps it, for a request sent into a
 #: connection that is just being closed has no answer, and so leaves a doubt.
