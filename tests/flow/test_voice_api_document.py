@@ -5,27 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from hypothesis import given
 
+from tests.flow.documented import ask_everything, examples, operations_of
 from tests.flow.threaded import threaded
 from tests.flow.voice_api import VoiceApi, voice_api
-
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
-
 
 #: What no schema can say, and is refused with a 422 all the same.
 BEYOND_SCHEMA = (
@@ -50,46 +34,19 @@ def served(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> I
 
 def test_no_request_breaks_the_service(served: VoiceApi) -> None:
     """Whatever is sent: no 5xx, no status, media type or body that the document leaves out."""
-    document = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
-    operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 10
-    seen: set[int] = set()
-    for operation in operations:
-
-        @settings(
-            max_examples=15,
-            derandomize=True,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
-        def ask(case: Any) -> None:
-            answer = case.call_and_validate(
-                headers={"Authorization": f"Bearer {served.secret}"}, checks=CHECKS
-            )
-            seen.add(answer.status_code)
-
-        ask()
+    operations, seen = ask_everything(served.url, served.secret, 15)
+    assert operations == 10
     # It got past the door, both ways.
     assert {200, 202, 404, 422} <= seen
 
 
 def test_what_the_document_allows_is_accepted(served: VoiceApi) -> None:
     """Of what the schema allows only that is refused which no schema can forbid."""
-    document = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
     accepted = 0
-    for found in document.get_all_operations():
-        assert isinstance(found, Ok)
+    for operation in operations_of(served.url):
 
-        @settings(
-            max_examples=12,
-            derandomize=True,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(found.ok().as_strategy())
+        @examples(12)
+        @given(operation.as_strategy())
         def ask(case: Any) -> None:
             nonlocal accepted
             answer = case.call(headers={"Authorization": f"Bearer {served.secret}"})

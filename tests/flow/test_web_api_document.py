@@ -1,30 +1,13 @@
 """The analytics API's OpenAPI document, the page made of it, and whether they are kept to."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
+from tests.flow.documented import ask_everything
 from tests.flow.threaded import threaded
 from tests.flow.web_api_service import Service, running
-
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
 
 
 @pytest.fixture(scope="module")
@@ -37,28 +20,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def test_no_question_breaks_the_service(served: Service) -> None:
     """Whatever is asked: no 5xx, no status, media type or body that the document leaves out."""
-    document = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
-    operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 13
-    seen: set[int] = set()
-    key = served.key
-    for operation in operations:
-
-        @settings(
-            max_examples=6,
-            derandomize=True,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
-        def ask(case: Any) -> None:
-            answer = case.call_and_validate(
-                headers={"Authorization": f"Bearer {key}"}, checks=CHECKS
-            )
-            seen.add(answer.status_code)
-
-        ask()
+    operations, seen = ask_everything(served.url, served.key, 6)
+    assert operations == 13
     # It got past the door, both ways.
     assert {200, 403, 404, 422} <= seen
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection, Engine, Table, event, text
+from sqlalchemy import Connection, Table, text
 
 from outdial.adapters.database.tables import (
     activity_events,
@@ -19,6 +19,7 @@ from outdial.adapters.database.tables import (
 from outdial.core.submission import Unanswered
 from outdial.ports.outbox import Delivered
 from tests.ledger_world import World, analyzed, open_world, started
+from tests.noted_statements import noted_statements
 from tests.postgres_server import PostgresServer
 
 ROWS = 1_000_000
@@ -103,21 +104,8 @@ def _multiply(
 @pytest.fixture
 def statements() -> Iterator[dict[str, Any]]:
     """Every statement that runs from now on."""
-    seen: dict[str, Any] = {}
-
-    def note(
-        _connection: Any,
-        _cursor: Any,
-        statement: str,
-        parameters: Any,
-        _context: Any,
-        _executemany: bool,  # noqa: FBT001
-    ) -> None:
-        seen[statement] = parameters
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", note)
+    with noted_statements() as seen:
+        yield seen
 
 
 @pytest.mark.long

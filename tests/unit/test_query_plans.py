@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from outdial.core.reconciling import Drift
 from outdial.core.submission import Unanswered
@@ -15,6 +14,7 @@ from outdial.ports.outbox import Delivered
 from outdial.ports.platform import ListedCall
 from outdial.ports.reconciliation import Learned
 from tests.ledger_world import analyzed, open_world, started
+from tests.noted_statements import noted_statements
 
 _TABLES = "calls|attempts|provider_events|activity_events|idempotency_keys|drift"
 #: Indexes that hold only what waits for somebody: going through one of them is no scan of history.
@@ -27,21 +27,8 @@ _SCAN = re.compile(rf"SCAN ({_TABLES})\b(?!.* USING .*INDEX ix_\w+?_({_WAITING})
 @pytest.fixture
 def statements() -> Iterator[dict[str, Any]]:
     """Every statement that runs from now on, with parameters of one of its runs."""
-    seen: dict[str, Any] = {}
-
-    def note(
-        _connection: Any,
-        _cursor: Any,
-        statement: str,
-        parameters: Any,
-        _context: Any,
-        executemany: bool,  # noqa: FBT001
-    ) -> None:
-        seen[statement] = parameters[0] if executemany else parameters
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", note)
+    with noted_statements() as seen:
+        yield seen
 
 
 async def test_no_stage_scans_a_table(tmp_path: Path, statements: dict[str, Any]) -> None:
