@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -126,6 +126,13 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("event_queue_url")
+    @classmethod
+    def _is_another(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value and value == others.data.get("call_queue_url"):
+            raise ValueError("is that of OUTDIAL_CALL_QUEUE_URL: each needs a queue of its own")
         return value
 
     @field_validator("default_from_number")

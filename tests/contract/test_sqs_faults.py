@@ -1,6 +1,7 @@
 """What the SQS adapter makes of AWS's refusals, and how it fills its requests."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -244,6 +245,19 @@ async def test_a_permission_that_is_missing(queue: SqsQueue, aws: Endpoint) -> N
     aws.refuse("MissingParameter")
     aws.refuse("AccessDenied", 403, times=2)
     with pytest.raises(Unavailable, match="allow sqs:ReceiveMessage"):
+        await queue.settings()
+
+
+async def test_a_permission_on_the_dead_letter_queue_that_is_missing(
+    queue: SqsQueue, aws: Endpoint
+) -> None:
+    """It is asked as well, and named with the queue."""
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:calls-dead", "maxReceiveCount": 9}
+    aws.answer(Attributes={"RedrivePolicy": json.dumps(policy)})
+    aws.answer(Attributes={})
+    aws.refuse("MissingParameter", times=4)
+    aws.refuse("AccessDenied", 403)
+    with pytest.raises(Unavailable, match=r"allow sqs:SendMessage on calls-dead$"):
         await queue.settings()
 
 

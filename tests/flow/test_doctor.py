@@ -162,6 +162,34 @@ def test_a_missing_permission(program: Program, elsewhere: Elsewhere) -> None:
         assert "sqs:GetQueueAttributes" in the_fault(program, "call queue", **settings)
 
 
+def test_a_bucket_that_may_only_be_read(program: Program, elsewhere: Elsewhere) -> None:
+    """Webhooks too large for a queue have to be put there, too."""
+
+    def answer(request: BaseHTTPRequestHandler, _body: bytes) -> Answer:
+        return (200 if request.command == "GET" else 403), {}, {}
+
+    elsewhere.answer = answer
+    told = the_fault(
+        program,
+        "parking",
+        AWS_ENDPOINT_URL_S3=elsewhere.url,
+        AWS_DEFAULT_REGION="eu-central-1",
+        AWS_ACCESS_KEY_ID="a",
+        AWS_SECRET_ACCESS_KEY="b",
+        OUTDIAL_PARKED_URL="s3://bucket/parked",
+    )
+    assert "PutObject" in told
+
+
+def test_one_queue_for_both(program: Program) -> None:
+    """Each stage would take the other's messages for poison."""
+    url = "https://sqs.eu-central-1.amazonaws.com/123456789012/calls"
+    refused = program.run("doctor", code=1, OUTDIAL_CALL_QUEUE_URL=url, OUTDIAL_EVENT_QUEUE_URL=url)
+    assert "OUTDIAL_EVENT_QUEUE_URL: is that of OUTDIAL_CALL_QUEUE_URL" in (
+        refused.stdout + refused.stderr
+    )
+
+
 def test_a_queue_set_up_otherwise(program: Program, elsewhere: Elsewhere) -> None:
     """Hidden for less than a lease, without dead letters, for small messages only."""
     attributes = {

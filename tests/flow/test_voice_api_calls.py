@@ -104,6 +104,19 @@ async def test_the_same_key_and_body_give_the_same_call(api: VoiceApi) -> None:
     assert await api.stored() == 1
 
 
+async def test_two_keys_are_refused(api: VoiceApi) -> None:
+    """A retry with the one that was not taken would be another call."""
+    async with api.session.post(
+        f"{api.url}/v1/calls",
+        json={"to_number": TO},
+        headers=[(KEY, "one"), (KEY, "two"), ("Authorization", f"Bearer {api.secret}")],
+    ) as answer:
+        assert answer.status == 422
+        fault = {"pointer": KEY, "detail": "is given twice: a request has one key"}
+        assert (await answer.json())["errors"] == [fault]
+    assert await api.stored() == 0
+
+
 async def test_the_same_key_and_another_body_are_refused(api: VoiceApi) -> None:
     """422 names the key and the call it stands for; nothing is stored."""
     first = await api.place({KEY: "once"})

@@ -53,8 +53,9 @@ def prune(
       outdial db prune --keep 90d
     """
     days = int(keep[:-1]) if keep[:-1].isdecimal() and keep.endswith("d") else 0
-    if days < LEAST_DAYS:
-        raise typer.BadParameter(f"{keep}: write days, {LEAST_DAYS}d or more", param_hint="--keep")
+    if not LEAST_DAYS <= days <= MOST_DAYS:
+        limits = f"from {LEAST_DAYS}d to {MOST_DAYS}d"
+        raise typer.BadParameter(f"{keep}: write days, {limits}", param_hint="--keep")
     removed, kept = session.run(_prune(days, dry_run=dry_run))
     if as_json:
         say_json({"dry_run": dry_run, "removed": dict(removed), "kept": dict(kept)})
@@ -71,6 +72,8 @@ def prune(
 
 #: Idempotency keys are kept for 30 days, and name their calls.
 LEAST_DAYS = 31
+#: A century: more is a slip, and beyond what the database counts in.
+MOST_DAYS = 36_500
 
 
 async def _prune(days: int, *, dry_run: bool) -> tuple[Counter[str], Counter[str]]:

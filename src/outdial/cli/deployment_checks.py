@@ -20,7 +20,7 @@ _RECENT_MS = 24 * 3600 * 1000
 _MANY = 3
 #: Signed, but no event: an entry that knows the key answers 400, and keeps nothing.
 _PROBE = b"[]"
-_NO_SUCH_KEY = "doctor/no-such-payload"
+_PROBE_KEY = "doctor-probe"
 
 Ask = Callable[..., Awaitable[tuple[int, dict[str, str]]]]
 
@@ -69,9 +69,12 @@ def _unfit(settings: "QueueSettings", lease: float) -> list[tuple[str, str]]:
 
 
 async def parking(parts: Parts) -> list[Check]:
-    """Whether parked payloads can be read."""
+    """Whether payloads can be parked, read and removed: one is, where others keep them."""
     shown = str(parts.settings.parked_url or parts.settings.parked)
-    await parts.parking.get(_NO_SUCH_KEY)
+    if parts.settings.parked_url:
+        await parts.parking.put(_PROBE_KEY, b"?")
+        await parts.parking.get(_PROBE_KEY)
+        await parts.parking.delete(_PROBE_KEY)
     return [ok("parking", shown)]
 
 

@@ -56,8 +56,8 @@ def replay(
     else:
         say(f"{counted(sum(counts.values()), 'event')} replayed")
         say_facts([(name, f"{number:,}") for name, number in counts.items()], indent="  ")
-    if kind is not None and not counts and not poisoned:
-        note(f"No stored event is of kind {kind}; Retell's are {', '.join(KINDS)}.")
+    if kind is not None and kind not in KINDS and not counts and not poisoned:
+        raise OutdialError(f"no stored event is of kind {kind}; Retell's are {', '.join(KINDS)}")
     for event, reason in poisoned:
         note(f"{styled('failed', 'red')}  {event.event} {event.id}: {reason}")
     if poisoned:

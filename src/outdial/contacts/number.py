@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from contextlib import suppress
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
@@ -30,7 +31,14 @@ def normalise(cell: str, region: str | None) -> str:
         if text.startswith("00"):
             return _international("+" + digits[2:])
         raise UnusableRowError(_no_country(digits))
-    return _national(text, digits, region)
+    try:
+        return _national(text, digits, region)
+    except UnusableRowError:
+        # The region dials abroad otherwise; the row means what it means without a region.
+        if text.startswith("00"):
+            with suppress(UnusableRowError):
+                return _international("+" + digits[2:])
+        raise
 
 
 def known_region(region: str) -> bool:

@@ -12,7 +12,7 @@ from outdial.http_common.auth import Authentication
 from outdial.http_common.bodies import json_response, read_json
 from outdial.http_common.problems import Fault, Problem, ProblemError, invalid
 from outdial.internal_api.placing import Placing, key_conflict
-from outdial.internal_api.reading import read_key
+from outdial.internal_api.reading import Key, read_key
 from outdial.internal_api.records import call_json, summary_json
 from outdial.internal_api.schemas import ListQuery
 from outdial.ports.intake import Accepted, Intake, KeyConflict
@@ -35,9 +35,7 @@ class Calls:
     async def place(self, request: Request) -> Response:
         """Place a call. It is durable when the answer comes."""
         caller = await self._authentication.caller(request, Scope.CALLS_WRITE)
-        given = request.headers.get(KEY_HEADER)
-        # Optional whitespace around a header's value is no part of it (RFC 9110, 5.5).
-        key = read_key(None if given is None else given.strip(" \t"), KEY_HEADER)
+        key = _key_of(request)
         raw = await read_json(request)
         answer = await self._placing.read(caller.tenant, raw, key)
         if not isinstance(answer, Accepted):
@@ -109,3 +107,12 @@ def _checked(call_id: str) -> str:
 
 def _unknown(call_id: str) -> ProblemError:
     return ProblemError(Problem(404, f"there is no call {call_id[:64]!r}"))
+
+
+def _key_of(request: Request) -> Key:
+    given = request.headers.getlist(KEY_HEADER)
+    if len(given) > 1:
+        # Whichever was taken, a retry by the other one would dial again.
+        return Key(None, (Fault(KEY_HEADER, "is given twice: a request has one key"),))
+    # Optional whitespace around a header's value is no part of it (RFC 9110, 5.5).
+    return read_key(given[0].strip(" \t") if given else None, KEY_HEADER)

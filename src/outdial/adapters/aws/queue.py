@@ -201,7 +201,10 @@ class SqsQueue:
         attributes = await self._attributes(self._address.url)
         dead = self._dead_of(attributes)
         of_dead = await self._attributes(dead.url) if dead else {}
-        await self._ask_for_permissions()
+        await self._ask_for_permissions(self._address.url)
+        if dead:
+            # What is poison is put there; `outdial dlq` takes it out again.
+            await self._ask_for_permissions(dead.url)
         return QueueSettings(
             visibility=int(attributes.get("VisibilityTimeout", 30)),
             max_receives=dead.max_receives if dead else None,
@@ -376,9 +379,9 @@ class SqsQueue:
         attributes: dict[str, str] = answer.get("Attributes", {})
         return attributes
 
-    async def _ask_for_permissions(self) -> None:
+    async def _ask_for_permissions(self, url: str) -> None:
         """Requests that change nothing, for each is wrong in itself: only being denied counts."""
-        nowhere = {"QueueUrl": self._address.url, "ReceiptHandle": "none"}
+        nowhere = {"ReceiptHandle": "none"}
         for operation, parameters in (
             ("send_message", {"MessageBody": ""}),
             ("receive_message", {"MaxNumberOfMessages": 11}),
@@ -386,11 +389,13 @@ class SqsQueue:
             ("change_message_visibility", {**nowhere, "VisibilityTimeout": 0}),
         ):
             try:
-                given = {"QueueUrl": self._address.url, **parameters}
-                await self._client.ask(operation, **given)
+                await self._client.ask(operation, QueueUrl=url, **parameters)
             except Refused as error:
                 if error.code.startswith("AccessDenied"):
-                    raise
+                    name = url.rpartition("/")[2]
+                    raise Refused(
+                        error.dependency, f"{error.detail} on {name}", error.code
+                    ) from error
 
     def _require_open(self) -> None:
         if self._closed:

@@ -81,7 +81,13 @@ def open_database(url: str, *, pool_size: int = 10) -> Database:
     if backend in {"postgresql", "postgres"}:
         from outdial.adapters.database.postgresql import PostgresDatabase  # noqa: PLC0415
 
-        return PostgresDatabase(parsed, pool_size)
+        try:
+            return PostgresDatabase(parsed, pool_size)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"OUTDIAL_DATABASE_URL: PostgreSQL needs {error.name}, which is not installed: "
+                "pip install 'outdial[postgres]'"
+            ) from None
     raise ConfigurationError(
         f"OUTDIAL_DATABASE_URL starts with {parsed.drivername}://; "
         "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DB"

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from outdial.adapters.database.engine import Work
 from outdial.adapters.database.faults import certainly_undone, demoted, locked_out, translated
+from outdial.adapters.database.postgresql_url import connection_of
 
 T = TypeVar("T")
 #: Deadlocks can't last: rows are locked in one order. A handful of tries is plenty.
@@ -110,6 +111,7 @@ class PostgresDatabase:
 
 def _engine(url: URL, pool_size: int, *, seconds: float | None) -> AsyncEngine:
     """`seconds`: what a statement may take; None: for ever."""
+    url, arguments, server_settings = connection_of(url)
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
@@ -128,7 +130,9 @@ def _engine(url: URL, pool_size: int, *, seconds: float | None) -> AsyncEngine:
                 "lock_timeout": str(int(_LOCK_SECONDS * 1000)),
                 # No transaction waits for anything but the server, so one that idles is a leftover.
                 "idle_in_transaction_session_timeout": str(_STATEMENT_SECONDS * 1000),
+                **server_settings,
             },
+            **arguments,
         },
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,

@@ -63,7 +63,7 @@ class RetellPlatform:
         self._client: AsyncRetell | None = None
 
     async def warm_up(self) -> None:
-        """Load the SDK, in a thread, for importing it takes a while. Otherwise the first use does."""
+        """Load the SDK, in a thread: importing it takes a while. Otherwise the first use does."""
         await self._loaded()
 
     async def submit(self, body: Mapping[str, Any], timeout: float) -> Submission:
