@@ -42,7 +42,9 @@ _EXPIRED = frozenset(
         "UnrecognizedClientException",
     }
 )
-_REMEDIES = {
+_REMEDIES = dict.fromkeys(
+    _EXPIRED, "AWS does not take these credentials any more: get new ones"
+) | {
     "QueueDoesNotExist": "there is no such queue in {region}: mend its URL, or the region",
     "NonExistentQueue": "there is no such queue in {region}: mend its URL, or the region",
     "NoSuchBucket": "there is no such bucket: mend OUTDIAL_PARKED_URL",
