@@ -267,6 +267,8 @@ async def test_values_are_never_sql(service: Service, evil: str) -> None:
         ("/timeseries?interval=minute&from=2020-01-01", "?interval", "too short"),
         ("/calls?limit=0", "?limit", "1 to 1000"),
         ("/calls?limit=1001", "?limit", "1 to 1000"),
+        ("/calls?limit=2&format=csv", "?limit", "CSV and Parquet hold all rows"),
+        ("/calls?limit=2&format=parquet", "?limit", "CSV and Parquet hold all rows"),
         ("/calls?cursor=nonsense", "?cursor", "next_cursor"),
         ("/calls?cursor=WzEsMl0", "?cursor", "next_cursor"),
         ("/breakdown?sort=colour", "?sort", "must be one of outcome, attempts"),

@@ -96,6 +96,11 @@ class Parameters:
             return default
         return number
 
+    def refuse(self, name: str, detail: str) -> None:
+        """Refuse a parameter that would be without effect, where it is given."""
+        if name in self._query:
+            self._fault(name, detail)
+
     def text(self, name: str) -> str | None:
         """Any text."""
         return self._query.get(name)

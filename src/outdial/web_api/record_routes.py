@@ -116,6 +116,8 @@ async def _rows(request: Request, own: OwnRows, grain: Grain) -> Response:
     filters = asked.filters(grain)
     limit = asked.whole("limit", 50, MOST_ROWS)
     cursor = asked.text("cursor")
+    if media != JSON:
+        asked.refuse("limit", "pages are for JSON; CSV and Parquet hold all rows")
     asked.done()
     as_of = await own.as_of()
     if media == PARQUET:
