@@ -6,19 +6,15 @@ and a hundred of them on a small machine leave no time for anything else.
 
 import http.client
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from systemtest.threaded_server import ThreadedServer
 
 #: Lambdas at once.
 _AT_ONCE = 6
 _SECONDS = 30.0
 _PASSED_ON = ("content-type", "x-retell-signature")
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    #: The platform opens hundreds of connections in a moment.
-    request_queue_size = 512
 
 
 class Front:
@@ -58,7 +54,7 @@ class Front:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = ThreadedServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -4,8 +4,10 @@ import json
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from systemtest.threaded_server import ThreadedServer
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,6 @@ class Receiver:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # Many deliver at once.
-    request_queue_size = 128
-
+class _Server(ThreadedServer):
     def handle_error(self, *_: object) -> None:
         """Who was killed in the middle of a request is nothing to tell of."""
