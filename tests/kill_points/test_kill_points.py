@@ -133,19 +133,7 @@ class _Ground:
         wait_until("the program is up", lambda: _answers(self._api.statuses))
         wait_until_ended(self._api, self._ids, seconds=_SECONDS)
         wait_until_told(self._receiver, self._ids, seconds=_SECONDS)
-        if self._case.loaded:
-            wait_until("all is loaded", self._all_is_loaded, seconds=_SECONDS)
         self._judge()
-
-    def _all_is_loaded(self) -> bool:
-        """Every call and every attempt once, as ended."""
-        analytics = self._ports.url("web-api") + "/v1/analytics"
-        for grain in ("calls", "attempts"):
-            items = httpx.get(f"{analytics}/{grain}", trust_env=False).json()["items"]
-            of_calls = sorted(item["call_id" if grain == "attempts" else "id"] for item in items)
-            if of_calls != sorted(self._ids) or any(item["ended_at"] is None for item in items):
-                return False
-        return True
 
     def _place(self) -> None:
         self._ids += self._api.place_patiently(keys(CALLS), metadata=dict(self._case.metadata))
@@ -168,12 +156,11 @@ class _Ground:
     def _live(self, number: int, kill: Point | None) -> Child:
         life = Life(
             self._environment,
-            {name: self._ports.port(name) for name in ("internal-api", "webhook", "web-api")},
+            {name: self._ports.port(name) for name in ("internal-api", "webhook")},
             self._folder / f"life.{number}.log",
             self._witness(number),
             kill,
             self._case.parked,
-            self._case.loaded,
         )
         child = self._nursery.fork(life)
         self._stack.callback(child.kill)
