@@ -26,6 +26,7 @@ SERVER = "postgresql://ann:hushhush@db.example/outdial"
         ("?sslmode=require", "", {"ssl": "require"}, {}),
         ("?sslmode=disable&port=6432", "?port=6432", {"ssl": "disable"}, {}),
         ("?connect_timeout=5", "", {"timeout": 5.0}, {}),
+        ("?statement_cache_size=0", "", {"statement_cache_size": 0}, {}),
         ("?application_name=dialer", "", {}, {"application_name": "dialer"}),
     ],
 )
@@ -53,7 +54,7 @@ def test_a_root_certificate_is_used(mode: str, host: bool) -> None:  # noqa: FBT
     [
         ("?sslmode=requir", "sslmode 'requir' is none of disable, "),
         ("?sslmode=verify-full&sslrootcert=/nowhere.pem", "/nowhere.pem: No such file"),
-        ("?connect_timeout=soon", "connect_timeout 'soon' is not a number of seconds"),
+        ("?connect_timeout=soon", "connect_timeout 'soon' is not a whole number"),
         ("?gssencmode=disable&x=1", "unknown parameter gssencmode, x; known are "),
     ],
 )

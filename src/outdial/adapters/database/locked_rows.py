@@ -94,22 +94,12 @@ _BY_EITHER = _found(
 )
 
 
-@dataclass(slots=True)
-class LockedCall:
-    """A call whose row this transaction holds; `state` is what may change."""
+@dataclass(slots=True, kw_only=True)
+class _Changing:
+    """A row that is changed in memory first; `state` is what may change."""
 
-    id: str
-    tenant: str
-    lane: str
-    expires_at: int | None
-    facts: CallFacts
     state: dict[str, Any]
     changed: bool = False
-
-    @property
-    def status(self) -> CallStatus:
-        """Where it stands now, changes of this transaction included."""
-        return CallStatus(self.state["status"])
 
     def set(self, **values: Any) -> None:  # noqa: ANN401
         """Change it in memory; `flush` writes it, unless nothing is new."""
@@ -119,7 +109,23 @@ class LockedCall:
 
 
 @dataclass(slots=True)
-class LockedAttempt:
+class LockedCall(_Changing):
+    """A call whose row this transaction holds."""
+
+    id: str
+    tenant: str
+    lane: str
+    expires_at: int | None
+    facts: CallFacts
+
+    @property
+    def status(self) -> CallStatus:
+        """Where it stands now, changes of this transaction included."""
+        return CallStatus(self.state["status"])
+
+
+@dataclass(slots=True)
+class LockedAttempt(_Changing):
     """An attempt of a locked call."""
 
     id: str
@@ -127,21 +133,13 @@ class LockedAttempt:
     claimed_at: int
     first_submitted_at: int
     call: LockedCall
-    state: dict[str, Any]
     details: CallDetails | None = None
     agent_id: str | None = None
-    changed: bool = False
 
     @property
     def status(self) -> AttemptStatus:
         """Where it stands now, changes of this transaction included."""
         return AttemptStatus(self.state["status"])
-
-    def set(self, **values: Any) -> None:  # noqa: ANN401
-        """Change it in memory; `flush` writes it, unless nothing is new."""
-        if any(self.state.get(name) != value for name, value in values.items()):
-            self.changed = True
-        self.state.update(values)
 
     def view(self) -> AttemptView:
         """What the core decides on."""

@@ -1,6 +1,7 @@
 """PostgreSQL's URL as people write it, for libpq, in the words of the driver, asyncpg."""
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -15,10 +16,15 @@ _THE_SAME = (
     "port",
     "ssl",
     "target_session_attrs",
-    "statement_cache_size",
     "prepared_statement_cache_size",
 )
-_TRANSLATED = ("sslmode", "sslrootcert", "connect_timeout", "application_name")
+_TRANSLATED = (
+    "sslmode",
+    "sslrootcert",
+    "connect_timeout",
+    "application_name",
+    "statement_cache_size",
+)
 
 
 def connection_of(url: URL) -> tuple[URL, dict[str, Any], dict[str, str]]:
@@ -40,7 +46,10 @@ def connection_of(url: URL) -> tuple[URL, dict[str, Any], dict[str, str]]:
     if "sslmode" in given or "sslrootcert" in given:
         arguments["ssl"] = _ssl(given.get("sslmode", "verify-full"), given.get("sslrootcert"))
     if "connect_timeout" in given:
-        arguments["timeout"] = _seconds(given["connect_timeout"])
+        arguments["timeout"] = float(_digits("connect_timeout", given))
+    if "statement_cache_size" in given:
+        # The driver takes a number only; 0 is what a pooler in front needs.
+        arguments["statement_cache_size"] = int(_digits("statement_cache_size", given))
     if "application_name" in given:
         settings["application_name"] = given["application_name"]
     return url.difference_update_query(_TRANSLATED), arguments, settings
@@ -59,9 +68,8 @@ def _ssl(mode: str, root: str | None) -> str | ssl.SSLContext:
     return context
 
 
-def _seconds(text: str) -> float:
-    if not text.isdecimal() or not text.isascii() or int(text) < 1:
-        raise ConfigurationError(
-            f"{_VARIABLE}: connect_timeout {text!r} is not a number of seconds"
-        )
-    return float(text)
+def _digits(name: str, given: Mapping[str, str]) -> str:
+    text = given[name]
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigurationError(f"{_VARIABLE}: {name} {text!r} is not a whole number")
+    return text
