@@ -6,14 +6,13 @@ asynchronous ports, so that many webhooks share a commit and none holds up the e
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from outdial.core.lenient_json import decode_object
 from outdial.core.messages import EventMessage, encode_event
 from outdial.errors import Unavailable
 from outdial.http_common.dropping import drop
@@ -21,6 +20,7 @@ from outdial.http_common.operations import operations_routes
 from outdial.http_common.problems import install
 from outdial.ports.parking import Parking
 from outdial.ports.queue import Outgoing, Queue
+from outdial.provider_json import decode_head
 from outdial.webhook_lambda import (
     MAX_BODY_BYTES,
     Codec,
@@ -38,21 +38,12 @@ PATH = "/webhooks/retell"
 _LARGE = 262_144
 
 
-def _decode(body: bytes) -> Mapping[str, Any] | None:
-    try:
-        decoded = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # The strict reader is the fast one; what it refuses may still be an event.
-        return decode_object(body)
-    return decoded if isinstance(decoded, dict) else None
-
-
 def _encode(message: EventMessage) -> str:
     return encode_event(message, lambda value: orjson.dumps(value).decode())
 
 
-#: A server has the fast JSON library, which the Lambda goes without (measured: 0.2 ms a webhook).
-_FAST = Codec(_decode, _encode)
+#: A server has fast JSON libraries, which the Lambda goes without (measured: 0.2 ms a webhook).
+_FAST = Codec(decode_head, _encode)
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]

@@ -34,7 +34,8 @@ ALLOWED = {
     "core": (),
     "errors": ("core",),
     "ports": ("core",),
-    "adapters": ("core", "errors", "ports"),
+    "adapters": ("core", "errors", "ports", "provider_json"),
+    "provider_json": ("core",),
     # They belong to the tables that they lay out.
     "migrations": ("adapters.database",),
     "simulator": ("core.signature",),

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Row, Select, select, tuple_, update
 
-from outdial.adapters.database.engine import Clock, Database, insert_or_ignore
+from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.locked_rows import LockedAttempt
 from outdial.adapters.database.recording import adopt, defer
 from outdial.adapters.database.tables import provider_events
 from outdial.adapters.database.transitions import Batch
 from outdial.adapters.database.workspace import opening
+from outdial.adapters.database.writes import write_new
 from outdial.core.call import (
     Alarm,
     AttemptStatus,
@@ -28,11 +28,11 @@ from outdial.core.call import (
     HeardEnded,
     SecondCall,
 )
-from outdial.core.lenient_json import decode_object
 from outdial.core.retell_events import ProviderEvent, parse
 from outdial.core.submission import Placed
 from outdial.errors import Poison
 from outdial.ports.inbox import Disposition, Incoming, StoredEvent, Taken
+from outdial.provider_json import decode_webhook
 
 _PAGE = 200
 #: Transcripts compress well even at the lowest level, which costs the least.
@@ -172,13 +172,8 @@ def _inbox_id(retell_call_id: str, event: str, sha256: str) -> str:
 
 def read_event(incoming: Incoming) -> _Event:
     """Read a webhook's body. Raises `Poison` where it is none."""
-    payload: dict[str, Any] | None
-    try:
-        payload = orjson.loads(incoming.body)
-    except orjson.JSONDecodeError:
-        # The strict reader is the fast one; what it refuses may still be an event.
-        payload = decode_object(incoming.body)
-    if not isinstance(payload, dict):
+    payload = decode_webhook(incoming.body)
+    if payload is None:
         raise Poison("the webhook body is not a JSON object")
     parsed = parse(payload)
     return _Event(_inbox_id(parsed.retell_call_id, parsed.event, incoming.sha256), incoming, parsed)
@@ -251,12 +246,7 @@ class _Taking:
     def insert(self) -> set[str]:
         """Keep the events; the ids of those that were not kept before."""
         rows = {event.id: self._row(event) for event in self._events}
-        if not rows:
-            return set()
-        statement = insert_or_ignore(self._connection, provider_events).returning(
-            provider_events.c.id
-        )
-        return set(self._connection.execute(statement, list(rows.values())).scalars())
+        return write_new(self._connection, provider_events, list(rows.values()))
 
     def _row(self, event: _Event) -> dict[str, Any]:
         attempt = self._attempt(event)

@@ -102,6 +102,23 @@ def write(connection: Connection, parts: Sequence[tuple[Kind, Sequence[Row]]]) -
         connection.exec_driver_sql(sql, [values_of(row) for row in rows])
 
 
+def write_new(connection: Connection, table: Table, rows: Sequence[Row]) -> set[Any]:
+    """Add those of the rows, each with another `id`, that are not there yet; the ids of these."""
+    if not rows:
+        return set()
+    if connection.dialect.name == "postgresql":
+        # Another transaction may be adding the same: the statement alone knows which are new.
+        adding = postgresql.insert(table).on_conflict_do_nothing().returning(table.c.id)
+        return set(connection.execute(adding, rows).scalars())
+    # The one that writes is the only one: what is not there now is not there a statement later.
+    asked = orjson.dumps([row["id"] for row in rows]).decode()
+    there = f"SELECT id FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant of this package
+    known = {row[0] for row in connection.exec_driver_sql(there, (asked,))}
+    new = [row for row in rows if row["id"] not in known]
+    write(connection, [(Insert("new", table), new)])
+    return {row["id"] for row in new}
+
+
 @lru_cache(256)
 def _together(shape: tuple[tuple[Kind, tuple[str, ...]], ...]) -> Executable:
     *before, (last, names) = shape

@@ -28,6 +28,7 @@ class Table:
         self.columns = columns
         self.key = key
         self.versioned = "version" in columns
+        self._json = [name for name, kind in columns.items() if kind == "json"]
         self.merge = self._merge()
 
     def create(self) -> str:
@@ -49,12 +50,13 @@ class Table:
             known = newest.get(row[self.key])
             if known is None or (self.versioned and row["version"] > known["version"]):
                 newest[row[self.key]] = row
-        return [
-            orjson.dumps(
-                {name: _cell(kind, row.get(name)) for name, kind in self.columns.items()}
-            ).decode()
-            for row in newest.values()
-        ]
+        return [self._text(row) for row in newest.values()]
+
+    def _text(self, row: Row) -> str:
+        told = {name: row.get(name) for name in self.columns}
+        for name in self._json:
+            told[name] = _json_text(told[name])
+        return orjson.dumps(told).decode()
 
     def _merge(self) -> str:
         struct = ", ".join(f'"{name}": "{_TYPES[kind]}"' for name, kind in self.columns.items())
@@ -81,11 +83,9 @@ _ACTIVITY = Table("activity_events", ACTIVITY_COLUMNS, "event_id")
 TABLES = (_CALLS, _ATTEMPTS, _ACTIVITY)
 
 
-def _cell(kind: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+def _json_text(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
     """JSON is stored as its text, whether it comes as text or decoded."""
-    if kind != "json" or value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def portions(texts: list[str]) -> list[list[str]]:
