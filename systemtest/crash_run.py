@@ -107,6 +107,7 @@ class CrashRun:
             placing = _Placing(installation, self._plan)
             placing.start()
             self._kill(fleet, placing, installation)
+            placing.allow(1.0)
             self._tell(f"  {time.monotonic() - began:3.0f} s: the last one was killed")
             wait_until("all are placed", lambda: not placing.is_alive(), seconds=120)
             patience = 120 + self._plan.calls * 0.05
@@ -120,8 +121,9 @@ class CrashRun:
         return self._outcome
 
     def _installation(self) -> Installation:
-        # All calls are due within the time that the kills take.
-        rate = max(10.0, self._plan.calls / (self._plan.kills * _GAP) * 1.25)
+        # All calls are due within the time that the kills take; without any, in half a minute.
+        seconds = self._plan.kills * _GAP or 30.0
+        rate = max(10.0, self._plan.calls / seconds * 1.25)
         settings = self._parts.settings | {
             "dial_rate": f"{rate:.0f}",
             "max_concurrent_calls": "300",

@@ -29,6 +29,7 @@ class Life:
     witness: Path
     kill: Point | None = None
     parked: bool = False
+    loaded: bool = False
 
     def live(self) -> None:
         """Run the stages until killed."""
@@ -52,6 +53,10 @@ class Life:
                 "internal-api": stages.internal_api(parts, _HOST, {}).app,
                 "webhook": stages.webhook(parts, _HOST, {}).app,
             }
+            if self.loaded:
+                analytics = stages.web_api(parts, _HOST, {})
+                apps["web-api"] = analytics.app
+                workers += analytics.workers
             for name, app in apps.items():
                 socket = stack.enter_context(listen(_HOST, self.ports[name]))
                 await stack.enter_async_context(serving(app, socket))

@@ -30,15 +30,15 @@ _IMPORTED = (
     "outdial.adapters.database.postgresql",
     "outdial.adapters.database.sqlite",
     "outdial.adapters.folder_parking",
-    "outdial.adapters.retell",
+    "outdial.adapters.duckdb",
+    "outdial.adapters.retell.sdk",
     "outdial.adapters.sinks.http",
     "outdial.adapters.sqlite_queue",
     "outdial.call_processor",
     "outdial.internal_api",
     "outdial.relay",
+    "outdial.web_api",
     "outdial.webhook_route",
-    "retell",
-    "retell.resources.call",
     "uvloop",
 )
 _PR_SET_PDEATHSIG = 1

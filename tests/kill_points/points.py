@@ -33,6 +33,8 @@ PLACES: Mapping[str, str] = {
     "lease deliveries": f"{_DATABASE}.activity_outbox:LedgerActivityOutbox.lease_deliveries",
     "settle deliveries": f"{_DATABASE}.activity_outbox:LedgerActivityOutbox.settle",
     "deliver": "outdial.adapters.sinks.http:HttpSink.deliver",
+    "load": "outdial.adapters.duckdb:DuckDBWarehouse.load",
+    "note loaded": f"{_DATABASE}.warehouse_outbox:LedgerWarehouseOutbox.loaded",
     "park": "outdial.adapters.folder_parking:FolderParking.put",
     "fetch parked": "outdial.adapters.folder_parking:FolderParking.get",
     "remove parked": "outdial.adapters.folder_parking:FolderParking.delete",

@@ -12,13 +12,15 @@ class Case:
     """Lives of the program: each ends at the next of `kills`; then one goes on to the end.
 
     `faults` are the platform's. `metadata` goes with the calls. `parked`: every webhook is too
-    large for its queue. `speed`: how fast the platform's time passes.
+    large for its queue. `loaded`: the warehouse is, too. `speed`: how fast the platform's time
+    passes.
     """
 
     kills: tuple[Point, ...]
     faults: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     parked: bool = False
+    loaded: bool = False
     speed: float = 60.0
 
     def __str__(self) -> str:
@@ -128,4 +130,15 @@ TELL = (
     _at("commit", "settle deliveries"),
     _at("after", "settle deliveries"),
 )
-CASES = (*ACCEPT, *PUBLISH, *DIAL, *TAKE_OVER, *WEBHOOK, *PARKED, *TELL)
+#: Loading: changed rows → warehouse → noted as loaded.
+LOAD = tuple(
+    Case((point,), loaded=True)
+    for point in (
+        Point("before", "load"),
+        Point("after", "load"),
+        Point("before", "note loaded"),
+        Point("commit", "note loaded"),
+        Point("after", "note loaded"),
+    )
+)
+CASES = (*ACCEPT, *PUBLISH, *DIAL, *TAKE_OVER, *WEBHOOK, *PARKED, *TELL, *LOAD)

@@ -1,10 +1,12 @@
 """A kill at each named point of the program's sequences: another process finishes, once."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -133,7 +135,33 @@ class _Ground:
         wait_until("the program is up", lambda: _answers(self._api.statuses))
         wait_until_ended(self._api, self._ids, seconds=_SECONDS)
         wait_until_told(self._receiver, self._ids, seconds=_SECONDS)
+        if self._case.loaded:
+            wait_until(
+                "all is loaded", self._all_is_loaded, seconds=_SECONDS, progress=self._loaded
+            )
         self._judge()
+
+    def _analytics(self, grain: str) -> list[Any]:
+        """The warehouse's rows, as the web API tells them."""
+        answer = httpx.get(f"{self._ports.url('web-api')}/v1/analytics/{grain}", trust_env=False)
+        found: list[Any] = answer.json()["items"]
+        return found
+
+    def _all_is_loaded(self) -> bool:
+        """Every call once, as ended, and as many attempts as it took (a slow one is put off)."""
+        calls = self._analytics("calls")
+        took = Counter({call["id"]: call["attempts"] for call in calls})
+        return (
+            sorted(call["id"] for call in calls) == sorted(self._ids)
+            and all(call["ended_at"] is not None for call in calls)
+            and Counter(attempt["call_id"] for attempt in self._analytics("attempts")) == took
+        )
+
+    def _loaded(self) -> list[tuple[Any, ...]]:
+        return [
+            tuple(call[name] for name in ("id", "status", "attempts", "ended_at"))
+            for call in self._analytics("calls")
+        ]
 
     def _place(self) -> None:
         self._ids += self._api.place_patiently(keys(CALLS), metadata=dict(self._case.metadata))
@@ -156,11 +184,12 @@ class _Ground:
     def _live(self, number: int, kill: Point | None) -> Child:
         life = Life(
             self._environment,
-            {name: self._ports.port(name) for name in ("internal-api", "webhook")},
+            {name: self._ports.port(name) for name in ("internal-api", "webhook", "web-api")},
             self._folder / f"life.{number}.log",
             self._witness(number),
             kill,
             self._case.parked,
+            self._case.loaded,
         )
         child = self._nursery.fork(life)
         self._stack.callback(child.kill)
