@@ -4,7 +4,7 @@
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types aws cover format bench crashtest lambda docs lock clean
+.PHONY: help demo test check lint types aws cover format bench soak crashtest lambda docs lock clean
 
 BIN := .venv/bin
 PROJECT := pyproject.toml requirements/install.py requirements/bootstrap.txt requirements/build.txt
@@ -51,6 +51,9 @@ format: .venv/dev.stamp ## format, and mend what can be mended by machine
 
 bench: .venv/runtime.stamp ## measure the pipeline, end to end
 	@$(BIN)/python benchmarks/pipeline.py $(ARGS)
+
+soak: .venv/runtime.stamp ## 100,000 calls at full speed: latency, memory, and the audit
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 crashtest: .venv/dev.stamp .venv/ministack.stamp ## kill processes among all faults (CALLS= KILLS= SEED= STACK=)
 	@PYTHONPATH=. $(BIN)/python -m systemtest.crashtest $(if $(CALLS),--calls $(CALLS)) \

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import aiohttp
 
-_IN_FLIGHT = 64
+#: Requests under way at once.
+IN_FLIGHT = 64
 _WAITING = ("scheduled", "queued", "dialing", "in_progress")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STALL_SECONDS = 120
@@ -76,7 +77,7 @@ async def running(home: Path, database: str | None, speed: float) -> AsyncIterat
 
 
 async def place(session: aiohttp.ClientSession, url: str, calls: int) -> None:
-    """One POST a call, `_IN_FLIGHT` at once; each has to be accepted."""
+    """One POST a call, `IN_FLIGHT` at once; each has to be accepted."""
     numbers = iter(range(calls))
 
     async def worker() -> None:
@@ -90,7 +91,7 @@ async def place(session: aiohttp.ClientSession, url: str, calls: int) -> None:
             async with session.post(f"{url}/v1/calls", json=body) as response:
                 assert response.status == 202, await response.text()
 
-    await asyncio.gather(*(worker() for _ in range(_IN_FLIGHT)))
+    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
 
 
 async def settled(session: aiohttp.ClientSession, url: str) -> None:
@@ -133,7 +134,7 @@ async def measure(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="outdial-benchmark-") as home:
         async with running(Path(home), arguments.database, arguments.speed) as program:
             headers = {"Authorization": f"Bearer {program.key}"}
-            connector = aiohttp.TCPConnector(limit=_IN_FLIGHT)
+            connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
             async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
                 # The first calls pay for what is loaded late.
                 await place(session, program.url, 20)
