@@ -41,7 +41,7 @@ FAULTS = {
     "drop": 0.05,
     "bad_signature": 0.02,
 }
-#: Mean seconds from one kill to the next, on a machine that keeps up.
+#: Mean seconds from one kill to the next at least, on a machine that keeps up.
 _GAP = 0.8
 #: Processes that may be starting while another one is killed: a machine with few cores would
 #: else do nothing but start them.
@@ -120,10 +120,14 @@ class CrashRun:
         self._outcome.seconds = time.monotonic() - began
         return self._outcome
 
+    @property
+    def _seconds(self) -> float:
+        """From the first kill to the last one, on a machine that keeps up."""
+        return max(self._plan.kills * _GAP, self._plan.calls / self._parts.most_calls, 5.0)
+
     def _installation(self) -> Installation:
-        # All calls are due within the time that the kills take; without any, in half a minute.
-        seconds = self._plan.kills * _GAP or 30.0
-        rate = max(10.0, self._plan.calls / seconds * 1.25)
+        # All calls are due within the time that the kills take.
+        rate = max(10.0, self._plan.calls / self._seconds * 1.25)
         settings = self._parts.settings | {
             "dial_rate": f"{rate:.0f}",
             "max_concurrent_calls": "300",
@@ -137,7 +141,7 @@ class CrashRun:
     def _kill(self, fleet: Fleet, placing: "_Placing", installation: Installation) -> None:
         told = time.monotonic()
         for number in range(1, self._plan.kills + 1):
-            time.sleep(self._chance.uniform(0.1, 2 * _GAP - 0.1))
+            time.sleep(self._chance.uniform(0.1, 2 * self._seconds / self._plan.kills - 0.1))
             wait_until("the others have started", lambda: len(fleet.starting) <= _STARTING)
             fleet.kill(self._chance.choice(fleet.names))
             placing.allow(number / self._plan.kills)
