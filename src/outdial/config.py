@@ -106,7 +106,8 @@ class Settings(BaseSettings):
     republish_after: float = Field(
         600,
         gt=0,
-        description="Seconds after which a published call nobody claimed is published again.",
+        description="Seconds after which a published call nobody claimed is published again, "
+        "unless the queue holds a message for each.",
     )
     auth: Literal["keys", "none"] = Field(
         "keys", description="`none` switches authentication off; only when bound to loopback."

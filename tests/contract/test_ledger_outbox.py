@@ -2,10 +2,15 @@
 
 import asyncio
 
+from sqlalchemy import select
+
+from outdial.adapters.database.tables import calls
 from outdial.core.call import CallStatus
 from outdial.ports.dialing import NotClaimed
 from outdial.ports.outbox import Delivered
 from tests.ledger_world import World, analyzed, started
+
+_PUBLISHED_AT = select(calls.c.published_at)
 
 
 async def due(world: World, ahead: int = 100) -> list[str]:
@@ -14,11 +19,13 @@ async def due(world: World, ahead: int = 100) -> list[str]:
 
 
 async def test_a_due_call_is_published_once(world: World) -> None:
-    """Until ten minutes pass without a claim; then again."""
+    """However long nobody claims it, its hint is in the queue until that is known not to be so."""
     call_id = await world.accept()
     assert await due(world) == [call_id]
     assert await due(world) == []
     world.ledger.clock.ahead += 600_001
+    assert await due(world) == []
+    assert await world.ledger.due_calls.republish_old_hints(0) == 1
     assert await due(world) == [call_id]
     assert await due(world) == []
 
@@ -77,6 +84,23 @@ async def test_lost_hints_are_sent_again(world: World) -> None:
     world.ledger.clock.ahead += 5_001
     assert await world.ledger.due_calls.republish_lost_hints(5_000) == 1
     assert await due(world) == [call_id]
+
+
+async def test_old_hints_that_are_there_are_not_sent_again(world: World) -> None:
+    """Where the queue holds a hint for each published call, a slow dialing adds none to it."""
+    for _ in range(3):
+        await world.accept()
+    published = await due(world)
+    before = (await world.rows(_PUBLISHED_AT))[0][0]
+    assert await world.ledger.due_calls.republish_old_hints(0) == 0
+    world.ledger.clock.ahead += 600_001
+    assert await world.ledger.due_calls.republish_old_hints(3) == 0
+    assert await due(world) == []
+    # They wait on with the relay's word that their hints are there.
+    assert (await world.rows(_PUBLISHED_AT))[0][0] >= before + 600_000
+    world.ledger.clock.ahead += 600_001
+    assert await world.ledger.due_calls.republish_old_hints(2) == 3
+    assert sorted(await due(world)) == sorted(published)
 
 
 async def test_a_scheduled_call_comes_due(world: World) -> None:

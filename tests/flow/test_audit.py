@@ -126,6 +126,22 @@ PLANTED: dict[str, tuple[str, str, str]] = {
         "talking",
         ("UPDATE provider_events SET processed_at = NULL WHERE attempt_id = '{talking_attempt}'"),
     ),
+    "an analysis that is not kept": (
+        "inbox_missing",
+        "talked",
+        (
+            "DELETE FROM provider_events WHERE event = 'call_analyzed' AND "
+            "attempt_id = '{talked_attempt}'"
+        ),
+    ),
+    "an analysis kept otherwise": (
+        "inbox_missing",
+        "talked",
+        (
+            "UPDATE provider_events SET sha256 = 'other' WHERE event = 'call_analyzed' AND "
+            "attempt_id = '{talked_attempt}'"
+        ),
+    ),
     "an analysis without effect": (
         "inbox_unapplied",
         "unanswered",

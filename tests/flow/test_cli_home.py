@@ -39,10 +39,11 @@ def test_what_a_killed_process_left_counts_for_nothing(tmp_path: Path) -> None:
 
 def test_the_home_and_the_key_are_their_owners_only(tmp_path: Path) -> None:
     """Numbers, transcripts and keys lie there."""
-    folder = tmp_path / "home"
+    folder = tmp_path / "made" / "home"
     home.create(folder)
     home.write_key(folder, {"key": "od_x"})
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / home.CREDENTIALS).stat().st_mode) == 0o600
 
 

@@ -52,6 +52,19 @@ def test_up_says_where_it_is_and_keeps_its_key_to_itself(program: Program, up: S
     assert json.loads((program.home / "run.json").read_text())["urls"] == up.said["urls"]
 
 
+def test_what_up_keeps_is_for_its_owner(program: Program, up: Started) -> None:
+    """Numbers and transcripts: no file that holds any can be read by another user."""
+    assert up.said["ready"]
+    kept = [path for ending in ("db*", "duckdb") for path in program.home.glob(f"*.{ending}")]
+    assert {path.name for path in kept} >= {
+        "outdial.db",
+        "queue.db",
+        "simulator.db",
+        "warehouse.duckdb",
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+
+
 def test_a_second_up_is_refused(program: Program, up: Started) -> None:
     """Two `up` on one home would fight over it: the second says which process has it."""
     refused = program.run(*UP, code=1)

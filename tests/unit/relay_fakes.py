@@ -36,6 +36,7 @@ class FakeDueCalls:
     unpublished: list[str] = field(default_factory=list)
     asked_ahead: list[int] = field(default_factory=list)
     asked_older_than: list[int] = field(default_factory=list)
+    asked_held: list[int] = field(default_factory=list)
 
     def _answer(self) -> None:
         if self.down:
@@ -58,6 +59,12 @@ class FakeDueCalls:
         """Note it."""
         self._answer()
         self.unpublished += call_ids
+
+    async def republish_old_hints(self, held: int) -> int:
+        """Note the question; none is old."""
+        self._answer()
+        self.asked_held.append(held)
+        return 0
 
     async def republish_lost_hints(self, older_than_ms: int) -> int:
         """Note the question."""

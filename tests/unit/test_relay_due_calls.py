@@ -167,6 +167,20 @@ async def test_a_queue_with_anything_in_it_proves_nothing(
     assert due.asked_older_than == []
 
 
+async def test_old_hints_are_held_against_the_queue(
+    publishing: Publishing, due: FakeDueCalls, queue: Calls, time: ManualTime
+) -> None:
+    """The ledger is told how many the queue holds, in whatever state, at each look."""
+    await queue.send([Outgoing("{}"), Outgoing("{}"), Outgoing("{}", delay_seconds=900)])
+    await queue.receive(1, visibility=900)
+    await publishing.round()
+    await publishing.round()
+    assert due.asked_held == [3]
+    time.ms += 2_500
+    await publishing.round()
+    assert due.asked_held == [3, 3]
+
+
 async def test_two_looks_in_a_row(
     publishing: Publishing, due: FakeDueCalls, queue: Calls, time: ManualTime
 ) -> None:

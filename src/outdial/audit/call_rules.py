@@ -53,6 +53,9 @@ def check_call(call: AuditedCall) -> Iterator[Violation]:
     yield from _repeats(call)
     for attempt in call.tries:
         yield from _told(call, attempt)
+        if not attempt.analysis_kept:
+            told = f"the event that attempt {attempt.id} has its analysis from is not there"
+            yield Violation("inbox_missing", call.id, attempt.number, told)
     yield from _end(call)
 
 

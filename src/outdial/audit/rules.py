@@ -14,6 +14,7 @@ RULES: dict[str, str] = {
     "unknown_call": "no call with our metadata came that we never placed",
     "shared_call_id": "no two attempts were told to be the same call",
     "inbox_stuck": "no provider event waits in the inbox",
+    "inbox_missing": "every analysis that is shown is kept as it came",
     "inbox_unapplied": "every provider event has had its effect",
     "attempt_end": "an attempt told as initiated has one end told, once it is over",
     "call_end": "a call that was never initiated has one `not_placed` told, once it has ended",

@@ -206,7 +206,7 @@ class Parts:
     def make_home(self) -> None:
         """The folder of the embedded parts."""
         try:
-            self.settings.home.mkdir(parents=True, exist_ok=True)
+            self.settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
                 f"OUTDIAL_HOME {self.settings.home} can't be made: {error.strerror}; "

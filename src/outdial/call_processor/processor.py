@@ -25,6 +25,9 @@ __all__ = ["CallProcessor", "DialTimes"]
 BATCH = 50
 #: Batches in hand at once; the permits are the real limit, and a slow answer must not use them up.
 CONCURRENCY = 1000
+#: Seconds until another process takes the hints that a killed one had in hand, however short a
+#: lease is; renewed meanwhile.
+_LEAST_VISIBILITY = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +59,7 @@ class CallProcessor:
             limit=self._limit,
             concurrency=CONCURRENCY,
             batch=BATCH,
-            visibility=max(30.0, times.lease),
+            visibility=max(_LEAST_VISIBILITY, times.lease),
             probe=self._probe,
         )
 

@@ -115,8 +115,9 @@ def write_key(home: Path, facts: Mapping[str, Any]) -> None:
 def create(home: Path) -> None:
     """Make the folder. Raises `ConfigurationError` where that can't be."""
     try:
-        # Calls, numbers and transcripts lie there: for its owner only.
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Calls, numbers and transcripts lie there: for its owner only, as all that is made for it.
+        for folder in (*reversed(home.parents), home):
+            folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"OUTDIAL_HOME {home} can't be made: {error.strerror}; set it to another folder"

@@ -28,6 +28,7 @@ class AuditedAttempt:
     """An attempt, as far as a rule asks for it.
 
     `heard_at`: when anything was last heard of it, or the provider last asked about it.
+    `analysis_kept`: whether the inbox has the event that its details come from, if they do.
     """
 
     id: str
@@ -39,6 +40,7 @@ class AuditedAttempt:
     heard_at: int
     disconnection_reason: str | None
     provisional: bool
+    analysis_kept: bool
     stamp: Stamp
 
 

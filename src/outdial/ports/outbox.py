@@ -83,13 +83,20 @@ class DueCalls(Protocol):
         """Mark due calls as published, as many as leave `ahead` unclaimed in all, and give them.
 
         Turns are taken between tenants and campaigns. Nothing while dialing is stopped. Includes
-        calls published over the republish time ago and still unclaimed, and calls whose attempt
-        lost its worker.
+        calls whose attempt lost its worker.
         """
         ...
 
     async def unpublish(self, call_ids: Sequence[str]) -> None:
         """They could not be sent after all."""
+        ...
+
+    async def republish_old_hints(self, held: int) -> int:
+        """What was published over the republish time ago is unclaimed, and the queue holds `held`.
+
+        Where that is a hint for each published call, theirs are among them, and their time begins
+        anew; else some were lost, and these calls are to be published again. How many.
+        """
         ...
 
     async def republish_lost_hints(self, older_than_ms: int) -> int:

@@ -1,7 +1,8 @@
 """Due calls to the call queue, a few minutes of dialing ahead of the call processors.
 
 A message is only a hint that a call is due. So a hint sent twice does no harm, and one that was
-lost, by a crash between the commit and the sending, is sent again.
+lost, by a crash between the commit and the sending, is sent again: at once where the queue is
+empty, after the republish time where it holds fewer hints than calls are published.
 """
 
 import math
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 STAGE = "relay"
 #: Hints given to the queue at once; after a failure so many are sent twice at most.
 _CHUNK = 500
-#: Seconds between two looks at whether the queue is empty.
+#: Seconds between two looks at what the queue holds.
 _LOOK_S = 2.5
 #: Seconds of peace after hints were sent again: SQS counts its messages up to a minute late.
 _PEACE_S = 60.0
@@ -53,6 +54,7 @@ class Publishing:
         self._unsent: Sequence[str] = ()
         self._empty_looks = 0
         self._next_look = 0.0
+        self._peace_until = 0.0
 
     async def round(self) -> int:
         """Publish what is due; how many calls were moved. Raises `Unavailable`."""
@@ -88,7 +90,11 @@ class Publishing:
             return
         self._next_look = now + _LOOK_S
         depth = await self._queue.depth()
-        if depth.visible or depth.in_flight or depth.delayed:
+        held = depth.visible + depth.in_flight + depth.delayed
+        lost = await self._due.republish_old_hints(held)
+        if lost:
+            log.warning("lost_hints", calls=lost, held=held)
+        if held or now < self._peace_until:
             self._empty_looks = 0
             return
         self._empty_looks += 1
@@ -98,4 +104,4 @@ class Publishing:
         lost = await self._due.republish_lost_hints(_LOST_AFTER_MS)
         if lost:
             log.warning("lost_hints", calls=lost)
-            self._next_look = now + _PEACE_S
+            self._peace_until = now + _PEACE_S

@@ -6,6 +6,7 @@ group; should the process die before that, the webhook is sent once more, as Ret
 """
 
 import asyncio
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -51,7 +52,9 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         """Open or make `home/simulator.db`."""
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # It has numbers and transcripts, too: for its owner only.
+        os.close(os.open(home / "simulator.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(home / "simulator.db", isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         # A killed process loses nothing; only the machine's own end could lose the last commits.

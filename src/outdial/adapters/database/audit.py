@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, func, or_, select
 
 from outdial.adapters.database.engine import Clock, Database
 from outdial.adapters.database.tables import (
@@ -52,6 +52,14 @@ _CALLS = CALL_ROWS.add_columns(
     calls.c.outbox_due_at,
     calls.c.loaded_version,
 ).order_by(calls.c.id)
+_ANALYSIS_KEPT = or_(
+    attempts.c.analysis_sha256.is_(None),
+    exists().where(
+        provider_events.c.call_id == attempts.c.call_id,
+        provider_events.c.attempt_id == attempts.c.id,
+        provider_events.c.sha256 == attempts.c.analysis_sha256,
+    ),
+).label("analysis_kept")
 _ATTEMPTS = ATTEMPT_ROWS.add_columns(
     attempts.c.line_open,
     attempts.c.lease_until,
@@ -59,6 +67,7 @@ _ATTEMPTS = ATTEMPT_ROWS.add_columns(
     attempts.c.silent_since,
     attempts.c.asked_at,
     attempts.c.loaded_version,
+    _ANALYSIS_KEPT,
 ).order_by(attempts.c.call_id, attempts.c.number)
 _HEARD = ("claimed_at", "initiated_at", "started_at", "silent_since", "asked_at")
 _ACTIVITY = ACTIVITY_ROWS.add_columns(
@@ -241,6 +250,7 @@ def _attempt(row: RowMapping) -> AuditedAttempt:
         heard_at=max(row[name] or 0 for name in _HEARD),
         disconnection_reason=row["disconnection_reason"],
         provisional=row["provisional"],
+        analysis_kept=bool(row["analysis_kept"]),
         stamp=_stamp(row, "attempt_id", ATTEMPT_COLUMNS, row["loaded_version"]),
     )
 

@@ -41,7 +41,7 @@ class LedgerDueCalls:
     """See `ports.outbox.DueCalls`; each method is one transaction."""
 
     def __init__(self, database: Database, clock: Clock, republish_ms: int) -> None:
-        """`republish_ms`: a published call that nobody claims is published again after it."""
+        """`republish_ms`: after it a published call that nobody claims may have lost its hint."""
         self._database = database
         self._clock = clock
         self._republish_ms = republish_ms
@@ -76,7 +76,6 @@ class LedgerDueCalls:
                 for query in (
                     select(calls.c.id).where(UNPUBLISHED, calls.c.due_at <= now),
                     _orphans(now, self._republish_ms),
-                    _forgotten(now, self._republish_ms),
                 )
             )
 
@@ -89,22 +88,35 @@ class LedgerDueCalls:
         """See the port."""
         await self._database.transact(lambda connection: unpublish(connection, call_ids))
 
+    async def republish_old_hints(self, held: int) -> int:
+        """See the port."""
+
+        def look(connection: Connection) -> bool:
+            old = select(calls.c.id).where(self._published_before(connection, self._republish_ms))
+            return connection.execute(old.limit(1)).first() is not None
+
+        def work(connection: Connection) -> int:
+            # Sent again though it is there, a hint is one too many: where dialing is slower than
+            # its rate allows, each round of them would add to the queue as many as wait.
+            lost = count_published(connection, held + 1) > held
+            old = self._published_before(connection, self._republish_ms)
+            at = None if lost else self._clock.now(connection)
+            changed = connection.execute(update(calls).where(old).values(published_at=at)).rowcount
+            return changed if lost else 0
+
+        return await self._database.transact(work) if await self._database.read(look) else 0
+
     async def republish_lost_hints(self, older_than_ms: int) -> int:
         """See the port."""
 
         def work(connection: Connection) -> int:
-            now = self._clock.now(connection)
-            lost = connection.execute(
-                update(calls)
-                .where(
-                    PUBLISHED,
-                    calls.c.published_at <= now - older_than_ms,
-                )
-                .values(published_at=None)
-            )
-            return lost.rowcount
+            lost = self._published_before(connection, older_than_ms)
+            return connection.execute(update(calls).where(lost).values(published_at=None)).rowcount
 
         return await self._database.transact(work)
+
+    def _published_before(self, connection: Connection, ago_ms: int) -> ColumnElement[bool]:
+        return and_(PUBLISHED, calls.c.published_at <= self._clock.now(connection) - ago_ms)
 
 
 def _promotable(now: int) -> ColumnElement[bool]:
@@ -137,8 +149,7 @@ def _lease_due(
         return []
     again = [
         DueCall(row.id, row.lane)
-        for query in (_orphans(now, republish_ms), _forgotten(now, republish_ms))
-        for row in connection.execute(query.limit(_BATCH))
+        for row in connection.execute(_orphans(now, republish_ms).limit(_BATCH))
     ]
     quota = min(_BATCH, ahead - count_published(connection, ahead))
     lanes = [lane for lane in connection.execute(_LANES).scalars() if not space.lane_paused(lane)]
@@ -202,12 +213,4 @@ def _orphans(now: int, republish_ms: int) -> Select[tuple[str, str]]:
                 calls.c.published_at <= now - republish_ms,
             ),
         )
-    )
-
-
-def _forgotten(now: int, republish_ms: int) -> Select[tuple[str, str]]:
-    """Calls published long ago that nobody claimed."""
-    return select(calls.c.id, calls.c.lane).where(
-        PUBLISHED,
-        calls.c.published_at <= now - republish_ms,
     )

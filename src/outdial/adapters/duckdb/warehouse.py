@@ -155,8 +155,12 @@ class DuckDBWarehouse:
     def _open(self) -> duckdb.DuckDBPyConnection:
         config = self._config | {"memory_limit": f"{self._memory}MB"}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            is_new = not self._path.exists()
             self._connection = duckdb.connect(str(self._path), config=config)
+            if is_new:
+                # Numbers and transcripts lie there: for its owner only.
+                self._path.chmod(0o600)
         except OSError as error:
             msg = f"the warehouse's folder {self._path.parent} cannot be made: {error.strerror}"
             raise ConfigurationError(msg) from None
