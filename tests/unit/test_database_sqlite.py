@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -338,3 +340,29 @@ def test_a_new_file_is_logged_by_all_who_open_it_at_once(tmp_path: Path) -> None
     assert second.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     first.close()
     second.close()
+
+
+_PASSING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM rows").fetchone()[0])
+connection.close()
+"""
+
+
+def counted_by_another(path: Path) -> int:
+    """What a process that comes and goes finds in the table."""
+    command = [sys.executable, "-c", _PASSING, str(path)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+async def test_connections_keep_their_hold_on_the_file(
+    database: SqliteDatabase, path: Path
+) -> None:
+    """A process that comes and goes does not take the log from under one that goes on writing."""
+    log = path.with_name(f"{path.name}-wal")
+    for number in (1, 2):
+        await database.transact(put(number))
+        await asyncio.gather(*(database.read(numbers) for _ in range(8)))
+        assert await asyncio.to_thread(counted_by_another, path) == number
+        assert log.exists()

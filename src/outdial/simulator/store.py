@@ -6,7 +6,6 @@ group; should the process die before that, the webhook is sent once more, as Ret
 """
 
 import asyncio
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -53,9 +52,11 @@ class Store:
     def __init__(self, home: Path) -> None:
         """Open or make `home/simulator.db`."""
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # It has numbers and transcripts, too: for its owner only.
-        os.close(os.open(home / "simulator.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._db = sqlite3.connect(home / "simulator.db", isolation_level=None)
+        path = home / "simulator.db"
+        self._db = sqlite3.connect(path, isolation_level=None)
+        if path.stat().st_size == 0:
+            # It has numbers and transcripts, too: for its owner only.
+            path.chmod(0o600)
         self._db.execute("PRAGMA journal_mode = WAL")
         # A killed process loses nothing; only the machine's own end could lose the last commits.
         self._db.execute("PRAGMA synchronous = NORMAL")

@@ -5,14 +5,12 @@ connections of their own and, by WAL, hinder nobody.
 """
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -272,17 +270,14 @@ def _engine(path: Path, *, begin: str, pool_size: int, cache_kb: int) -> Engine:
         json_deserializer=orjson.loads,
     )
 
-    @event.listens_for(engine, "do_connect")
-    def own(*_: object) -> None:
-        # For its owner only, and so are the files that SQLite puts beside it. What can't be made
-        # here SQLite can't open, and says why.
-        with suppress(OSError):
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         # The driver must not open transactions by itself: `begin` below does.
         connection.isolation_level = None
+        if path.stat().st_size == 0:
+            # For its owner only, and so will be what SQLite puts beside it. Not by opening it:
+            # closing a file anywhere in a process drops every lock that SQLite has on it there.
+            path.chmod(0o600)
         _log_ahead(connection)
         for pragma in (
             "synchronous=FULL",

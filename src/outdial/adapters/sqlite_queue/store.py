@@ -1,6 +1,5 @@
 """The tables of a queue file, and each step on them, inside the caller's transaction."""
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,11 +98,13 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open the file at `path`, made if there is none, readable by its owner only."""
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         # Nobody waits inside SQLite: its pauses are too long for commits of a millisecond.
         self._connection = sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False
         )
+        if path.stat().st_size == 0:
+            # Not by opening it: closing a file drops every lock that this process has on it.
+            path.chmod(0o600)
         self._execute = self._connection.execute
         self._execute_many = self._connection.executemany
         try:
