@@ -49,7 +49,7 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = _Server(("127.0.0.1", port), Handler)
+        self._server = ThreadedServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/activity"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -81,8 +81,3 @@ class Receiver:
         """Listen no more."""
         self._server.shutdown()
         self._server.server_close()
-
-
-class _Server(ThreadedServer):
-    def handle_error(self, *_: object) -> None:
-        """Who was killed in the middle of a request is nothing to tell of."""

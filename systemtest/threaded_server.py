@@ -19,3 +19,6 @@ class ThreadedServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Answer on a thread of its own."""
         _thread.start_new_thread(self.process_request_thread, (request, client_address))
+
+    def handle_error(self, *_: object) -> None:
+        """Who was killed in the middle of a request is nothing to tell of."""

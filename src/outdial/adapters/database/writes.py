@@ -17,6 +17,8 @@ import orjson
 from sqlalchemy import JSON, Connection, Executable, Table, text
 from sqlalchemy.dialects import postgresql
 
+from outdial.adapters.database.engine import insert_or_ignore
+
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 Row = Mapping[str, Any]
@@ -108,7 +110,7 @@ def write_new(connection: Connection, table: Table, rows: Sequence[Row]) -> set[
         return set()
     if connection.dialect.name == "postgresql":
         # Another transaction may be adding the same: the statement alone knows which are new.
-        adding = postgresql.insert(table).on_conflict_do_nothing().returning(table.c.id)
+        adding = insert_or_ignore(connection, table).returning(table.c.id)
         return set(connection.execute(adding, rows).scalars())
     # The one that writes is the only one: what is not there now is not there a statement later.
     asked = orjson.dumps([row["id"] for row in rows]).decode()
