@@ -14,6 +14,7 @@ from outdial.http_common.serving import serving
 from outdial.simulator import server
 from outdial.simulator.settings import Settings as SimulatorSettings
 from outdial.telemetry import set_up_logging
+from tests.kill_points.defences import take_out
 from tests.kill_points.points import Point, arm
 
 _HOST = "127.0.0.1"
@@ -30,6 +31,7 @@ class Life:
     kill: Point | None = None
     parked: bool = False
     loaded: bool = False
+    without: str | None = None
 
     def live(self) -> None:
         """Run the stages until killed."""
@@ -38,6 +40,8 @@ class Life:
         webhook_processor.VISIBILITY = 1.0
         if self.parked:
             webhook_lambda._MAX_QUEUED_BYTES = 100
+        if self.without is not None:
+            take_out(self.without)
         if self.kill is not None:
             dials_url = self.environment["OUTDIAL_RETELL_BASE_URL"] + "/sim/dials"
             arm(self.kill, self.witness, dials_url)

@@ -54,15 +54,16 @@ class Point:
     """A place, and whether just before it, in it, or just after it.
 
     `commit`: everything is written, the commit is not. `during`: the platform has placed the call
-    and its answer is still under way.
+    and its answer is still under way. `of`: only where this word is in what is received or taken.
     """
 
     when: Literal["before", "commit", "during", "after"]
     place: str
+    of: str = ""
 
     def __str__(self) -> str:
         """As the table shows it."""
-        return f"{self.when} {self.place}"
+        return f"{self.when} {self.place}" + (f" of {self.of}" if self.of else "")
 
 
 _point_in_force: ContextVar[Callable[[], NoReturn] | None] = ContextVar("point", default=None)
@@ -88,6 +89,8 @@ def arm(point: Point, witness: Path, dials_url: str) -> None:
     async def wrapped(self: Any, *arguments: Any, **options: Any) -> Any:
         if (queue and self.name != queue) or _nothing_in(arguments):
             return await original(self, *arguments, **options)
+        if point.when != "after" and point.of not in repr(arguments):
+            return await original(self, *arguments, **options)
         if point.when == "before":
             die()
         if point.when == "during":
@@ -97,7 +100,8 @@ def arm(point: Point, witness: Path, dials_url: str) -> None:
             result = await original(self, *arguments, **options)
         finally:
             _point_in_force.reset(token)
-        if point.when == "after" and (result or point.place not in _OFTEN_EMPTY):
+        found = result or point.place not in _OFTEN_EMPTY
+        if point.when == "after" and found and point.of in repr((arguments, result)):
             die()
         return result
 

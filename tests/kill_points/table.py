@@ -13,7 +13,7 @@ class Case:
 
     `faults` are the platform's. `metadata` goes with the calls. `parked`: every webhook is too
     large for its queue. `loaded`: the warehouse is, too. `speed`: how fast the platform's time
-    passes.
+    passes. `without`: a defence that is taken out of the program, see `tests.kill_points.defences`.
     """
 
     kills: tuple[Point, ...]
@@ -22,11 +22,13 @@ class Case:
     parked: bool = False
     loaded: bool = False
     speed: float = 60.0
+    without: str | None = None
 
     def __str__(self) -> str:
         """As the table shows it."""
         beside = [f"{name} {share:g}" for name, share in self.faults.items()]
         beside += ["parked"] if self.parked else []
+        beside += [f"without {self.without}"] if self.without else []
         told = ", then ".join(map(str, self.kills))
         return f"{told} ({', '.join(beside)})" if beside else told
 
@@ -142,3 +144,53 @@ LOAD = tuple(
     )
 )
 CASES = (*ACCEPT, *PUBLISH, *DIAL, *TAKE_OVER, *WEBHOOK, *PARKED, *TELL, *LOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Defenceless:
+    """A case with a program that lacks the defence it tries, and what the judges have to say.
+
+    After `patience` seconds it is judged as it is; what is lost by then is lost.
+    """
+
+    case: Case
+    fault: str
+    patience: float = 15.0
+
+    def __str__(self) -> str:
+        """As the table shows it."""
+        return str(self.case)
+
+
+_STILL_GOES_ON = "is still in_progress"
+DEFENCELESS = (
+    Defenceless(
+        Case(
+            (Point("after", "submit"),),
+            metadata={"sim_outcome": "no_answer"},
+            speed=2,
+            without="look-ups and idempotency keys",
+        ),
+        "was dialed twice",
+        patience=60,
+    ),
+    Defenceless(
+        Case((Point("after", "receive hints"),), without="hints sent again"), "was never dialed"
+    ),
+    Defenceless(
+        Case(
+            (Point("after", "receive events", "call_analyzed"),),
+            without="webhooks kept until applied",
+        ),
+        _STILL_GOES_ON,
+    ),
+    Defenceless(
+        Case((Point("commit", "take", "call_analyzed"),), without="inbox and ledger in one commit"),
+        _STILL_GOES_ON,
+    ),
+    Defenceless(
+        Case((Point("after", "deliver"),), without="stable event ids"),
+        "was told in the order",
+        patience=120,
+    ),
+)

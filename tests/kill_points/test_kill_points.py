@@ -1,41 +1,21 @@
 """A kill at each named point of the program's sequences: another process finishes, once."""
 
-import threading
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from outdial.simulator.settings import Settings as SimulatorSettings
-from systemtest.accounts import wait_until_ended, wait_until_told
-from systemtest.crash_judges import (
-    dialed_twice,
-    faults_of_dialing,
-    faults_of_statuses,
-    faults_of_telling,
-    lost,
-)
-from systemtest.crash_ports import ReservedPorts
-from systemtest.receiver import Receiver
-from systemtest.services import Simulator, VoiceApi, keys
-from systemtest.waiting import wait_until
-from tests.kill_points.life import Life, Retell
-from tests.kill_points.nursery import Child, Nursery
-from tests.kill_points.points import PLACES, Point
-from tests.kill_points.table import CASES, Case
+from tests.kill_points.defences import DEFENCES
+from tests.kill_points.ground import SECONDS, Ground
+from tests.kill_points.nursery import Nursery
+from tests.kill_points.points import PLACES
+from tests.kill_points.table import CASES, DEFENCELESS, Case
 from tests.postgres_server import PostgresServer
 
-CALLS = 3
 #: Cases under way at once: they mostly wait for a lease to pass.
 AT_ONCE = 6
-#: Far more than any of it takes, also on a machine that is busy with other tests.
-_SECONDS = 150
-_KEY = "key_simulator"
 
 
 @pytest.mark.long
@@ -44,21 +24,27 @@ def test_killed_at_every_point(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Each case of the table: every call is dialed once and told once, whoever died where."""
-    template: str = request.getfixturevalue(
-        f"{'sqlite' if database == 'sqlite' else 'postgres'}_template"
-    )
-    with Nursery() as nursery, ThreadPoolExecutor(AT_ONCE) as pool:
-
-        def run(number: int, case: Case) -> str | None:
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            with ExitStack() as stack:
-                url = _database(database, template, folder, request, stack)
-                return _run(case, folder, url, nursery, stack)
-
-        results = list(pool.map(run, range(len(CASES)), CASES))
-    failed = [f"{case}: {said}" for case, said in zip(CASES, results, strict=True) if said]
+    every = _Every(database, tmp_path, request)
+    judged = every.run([(case, SECONDS) for case in CASES])
+    failed = [
+        "\n".join((f"{case}:", *faults, every.logs(number)))
+        for number, (case, faults) in enumerate(zip(CASES, judged, strict=True))
+        if faults
+    ]
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.long
+def test_the_kills_find_what_they_are_for(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A program that lacks one of its defences does not stand the kill that it is for."""
+    every = _Every("sqlite", tmp_path, request)
+    judged = every.run([(without.case, without.patience) for without in DEFENCELESS])
+    content = [
+        f"{without}: no {without.fault!r} in {faults}"
+        for without, faults in zip(DEFENCELESS, judged, strict=True)
+        if not any(without.fault in fault for fault in faults)
+    ]
+    assert not content, "\n".join(content)
 
 
 def test_every_place_is_killed() -> None:
@@ -66,156 +52,50 @@ def test_every_place_is_killed() -> None:
     assert {point.place for case in CASES for point in case.kills} == set(PLACES)
 
 
-def _database(
-    kind: str, template: object, folder: Path, request: pytest.FixtureRequest, stack: ExitStack
-) -> str:
-    if kind == "sqlite":
-        assert isinstance(template, Path)
-        path = folder / "ledger.db"
-        path.write_bytes(template.read_bytes())
-        return f"sqlite:///{path}"
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    return stack.enter_context(server.database(f"kill_{folder.name}", str(template)))
+def test_every_defence_is_taken_out() -> None:
+    """None of them goes untried."""
+    assert {without.case.without for without in DEFENCELESS} == set(DEFENCES)
 
 
-def _run(case: Case, folder: Path, url: str, nursery: Nursery, stack: ExitStack) -> str | None:
-    """What was wrong; None where all was well."""
-    try:
-        _Ground(case, folder, url, nursery, stack).run()
-    except Exception as error:  # noqa: BLE001 - each case is judged; the test names all that failed
-        logs = "".join(log.read_text()[-1500:] for log in sorted(folder.glob("*.log")))
-        return f"{type(error).__name__} {error}\n{logs}"
-    return None
+class _Every:
+    """Cases side by side, each on a ground of its own: a folder by its number, a database."""
 
-
-class _Ground:
-    """A simulator, a receiver, and the program's lives one after the other."""
-
-    def __init__(
-        self, case: Case, folder: Path, url: str, nursery: Nursery, stack: ExitStack
-    ) -> None:
-        self._case = case
+    def __init__(self, database: str, folder: Path, request: pytest.FixtureRequest) -> None:
+        """`database`: `sqlite` or `postgresql`."""
         self._folder = folder
-        self._nursery = nursery
-        self._stack = stack
-        self._ports = stack.enter_context(ReservedPorts())
-        self._receiver = Receiver()
-        stack.callback(self._receiver.close)
-        self._environment = {
-            "OUTDIAL_HOME": str(folder),
-            "OUTDIAL_DATABASE_URL": url,
-            "OUTDIAL_RETELL_API_KEY": _KEY,
-            "OUTDIAL_RETELL_BASE_URL": self._ports.url("simulator"),
-            "OUTDIAL_ACTIVITY_SINK_URL": self._receiver.url,
-            "OUTDIAL_DEFAULT_FROM_NUMBER": "+14155550100",
-            "OUTDIAL_DIAL_RATE": "50",
-            "OUTDIAL_ATTEMPT_LEASE": "2",
-            "OUTDIAL_REPUBLISH_AFTER": "2",
-            "OUTDIAL_AUTH": "none",
-        }
-        self._api = VoiceApi(self._ports.url("internal-api"), "-")
-        self._simulator = Simulator(self._ports.url("simulator"))
-        stack.callback(self._api.close)
-        stack.callback(self._simulator.close)
-        self._ids: list[str] = []
+        self._server: PostgresServer | None = None
+        if database == "postgresql":
+            self._server = request.getfixturevalue("postgres_server")
+            self._template = request.getfixturevalue("postgres_template")
+        else:
+            self._template = request.getfixturevalue("sqlite_template")
 
-    def run(self) -> None:
-        """All lives, and the judgement."""
-        self._begin_retell()
-        placing = threading.Thread(target=self._place, daemon=True)
-        for number, kill in enumerate(self._case.kills):
-            life = self._live(number, kill)
-            if number == 0:
-                placing.start()
-            wait_until(f"{kill} is reached", life.has_ended, seconds=_SECONDS)
-            reached = self._witness(number).read_text()
-            assert reached == str(kill), f"it died at {reached!r} instead of {kill}"
-        self._live(len(self._case.kills), None)
-        placing.join(60)
-        wait_until("the program is up", lambda: _answers(self._api.statuses))
-        wait_until_ended(self._api, self._ids, seconds=_SECONDS)
-        wait_until_told(self._receiver, self._ids, seconds=_SECONDS)
-        if self._case.loaded:
-            wait_until(
-                "all is loaded", self._all_is_loaded, seconds=_SECONDS, progress=self._loaded
-            )
-        self._judge()
+    def run(self, cases: Sequence[tuple[Case, float]]) -> list[list[str]]:
+        """What was wrong with each; with each case goes its patience."""
+        with Nursery() as nursery, ThreadPoolExecutor(AT_ONCE) as pool:
 
-    def _analytics(self, grain: str) -> list[Any]:
-        """The warehouse's rows, as the web API tells them."""
-        answer = httpx.get(f"{self._ports.url('web-api')}/v1/analytics/{grain}", trust_env=False)
-        found: list[Any] = answer.json()["items"]
-        return found
+            def judge(number: int, case: Case, patience: float) -> list[str]:
+                folder = self._folder / str(number)
+                folder.mkdir()
+                try:
+                    with ExitStack() as stack:
+                        url = self._database(folder, stack)
+                        return Ground(case, folder, url, nursery, stack).run(patience)
+                except Exception as error:  # noqa: BLE001 - each is judged; the test names them all
+                    return [f"{type(error).__name__} {error}"]
 
-    def _all_is_loaded(self) -> bool:
-        """Every call once, as ended, and as many attempts as it took (a slow one is put off)."""
-        calls = self._analytics("calls")
-        took = Counter({call["id"]: call["attempts"] for call in calls})
-        return (
-            sorted(call["id"] for call in calls) == sorted(self._ids)
-            and all(call["ended_at"] is not None for call in calls)
-            and Counter(attempt["call_id"] for attempt in self._analytics("attempts")) == took
-        )
+            numbered = enumerate(cases)
+            return list(pool.map(lambda one: judge(one[0], *one[1]), numbered))
 
-    def _loaded(self) -> list[tuple[Any, ...]]:
-        return [
-            tuple(call[name] for name in ("id", "status", "attempts", "ended_at"))
-            for call in self._analytics("calls")
-        ]
+    def logs(self, number: int) -> str:
+        """The end of what its processes logged."""
+        logs = sorted((self._folder / str(number)).glob("*.log"))
+        return "".join(log.read_text()[-1500:] for log in logs)
 
-    def _place(self) -> None:
-        self._ids += self._api.place_patiently(keys(CALLS), metadata=dict(self._case.metadata))
-
-    def _begin_retell(self) -> None:
-        settings = SimulatorSettings(
-            home=self._folder,
-            port=self._ports.port("simulator"),
-            speed=self._case.speed,
-            webhook_url=self._ports.url("webhook") + "/webhooks/retell",
-            api_key=_KEY,
-            rate=0,
-            concurrency=0,
-        )
-        child = self._nursery.fork(Retell(settings, self._folder / "simulator.log"))
-        self._stack.callback(child.kill)
-        wait_until("the simulator is up", lambda: _answers(self._simulator.stats))
-        self._simulator.set_faults(self._case.faults)
-
-    def _live(self, number: int, kill: Point | None) -> Child:
-        life = Life(
-            self._environment,
-            {name: self._ports.port(name) for name in ("internal-api", "webhook", "web-api")},
-            self._folder / f"life.{number}.log",
-            self._witness(number),
-            kill,
-            self._case.parked,
-            self._case.loaded,
-        )
-        child = self._nursery.fork(life)
-        self._stack.callback(child.kill)
-        return child
-
-    def _witness(self, number: int) -> Path:
-        return self._folder / f"life.{number}.died"
-
-    def _judge(self) -> None:
-        statuses, dials = self._api.statuses(), self._simulator.dials()
-        events = list(self._receiver.events)
-        faults = [f"call {each} was never dialed" for each in lost(self._ids, dials)]
-        faults += [f"call {each} was dialed twice" for each in dialed_twice(dials)]
-        faults += faults_of_dialing(self._ids, dials)
-        faults += faults_of_statuses(self._ids, statuses)
-        faults += faults_of_telling(events, dials, statuses)
-        assert len(set(self._ids)) == CALLS
-        assert not faults, faults
-        parked = self._folder / "parked"
-        left = [path for path in parked.rglob("*") if path.is_file()] if parked.exists() else []
-        assert not left, f"{len(left)} parked payloads were left behind"
-
-
-def _answers(ask: Callable[[], object]) -> bool:
-    try:
-        ask()
-    except httpx.TransportError:
-        return False
-    return True
+    def _database(self, folder: Path, stack: ExitStack) -> str:
+        if self._server is not None:
+            name = f"kill_{folder.name}"
+            return stack.enter_context(self._server.database(name, str(self._template)))
+        path = folder / "ledger.db"
+        path.write_bytes(Path(self._template).read_bytes())
+        return f"sqlite:///{path}"
