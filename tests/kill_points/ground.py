@@ -57,6 +57,7 @@ class Ground:
             "OUTDIAL_DIAL_RATE": "50",
             "OUTDIAL_ATTEMPT_LEASE": "2",
             "OUTDIAL_REPUBLISH_AFTER": "2",
+            "OUTDIAL_RECONCILE_AFTER": "3" if case.asked else "900",
             "OUTDIAL_AUTH": "none",
         }
         self._api = VoiceApi(self._ports.url("internal-api"), "-")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outdial import config, webhook_lambda, webhook_processor
+from outdial.adapters.database import reconciliation
 from outdial.bootstrap import open_parts, stages
 from outdial.http_common.listening import listen
 from outdial.http_common.serving import serving
@@ -38,6 +39,7 @@ class Life:
         _enter(self.environment, self.log)
         # What a killed process had in hand comes again soon.
         webhook_processor.VISIBILITY = 1.0
+        reconciliation.HOLD_MS = 1_000
         if self.parked:
             webhook_lambda._MAX_QUEUED_BYTES = 100
         if self.without is not None:

@@ -29,6 +29,9 @@ PLACES: Mapping[str, str] = {
     "submit": "outdial.adapters.retell:RetellPlatform.submit",
     "look up": "outdial.adapters.retell:RetellPlatform.find_attempt",
     "take": f"{_DATABASE}.inbox:LedgerInbox.take",
+    "take silent": f"{_DATABASE}.reconciliation:LedgerReconciliation.silent",
+    "ask": "outdial.adapters.retell:RetellPlatform.get_call",
+    "learn": f"{_DATABASE}.reconciliation:LedgerReconciliation.learned",
     "lease due calls": f"{_DATABASE}.due_calls:LedgerDueCalls.lease_due",
     "lease deliveries": f"{_DATABASE}.activity_outbox:LedgerActivityOutbox.lease_deliveries",
     "settle deliveries": f"{_DATABASE}.activity_outbox:LedgerActivityOutbox.settle",
@@ -46,7 +49,9 @@ PLACES: Mapping[str, str] = {
     "delete events": f"{_QUEUE}.delete@events",
 }
 #: They come back empty-handed most of the time; there is nothing to lose then.
-_OFTEN_EMPTY = frozenset({"receive hints", "receive events", "lease due calls", "lease deliveries"})
+_OFTEN_EMPTY = frozenset(
+    {"receive hints", "receive events", "take silent", "lease due calls", "lease deliveries"}
+)
 
 
 @dataclass(frozen=True, slots=True)

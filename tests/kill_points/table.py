@@ -13,7 +13,8 @@ class Case:
 
     `faults` are the platform's. `metadata` goes with the calls. `parked`: every webhook is too
     large for its queue. `loaded`: the warehouse is, too. `speed`: how fast the platform's time
-    passes. `without`: a defence that is taken out of the program, see `tests.kill_points.defences`.
+    passes. `asked`: the platform is soon asked about what is silent. `without`: a defence that is
+    taken out of the program, one of `tests.kill_points.defences`.
     """
 
     kills: tuple[Point, ...]
@@ -22,6 +23,7 @@ class Case:
     parked: bool = False
     loaded: bool = False
     speed: float = 60.0
+    asked: bool = False
     without: str | None = None
 
     def __str__(self) -> str:
@@ -122,6 +124,19 @@ PARKED = tuple(
         Point("after", "remove parked"),
     )
 )
+#: Asking, where no webhook ever comes: silent → get-call → inbox, transition and events → commit.
+ASK = tuple(
+    Case((point,), {"drop": 1.0}, asked=True)
+    for point in (
+        Point("commit", "take silent"),
+        Point("after", "take silent"),
+        Point("before", "ask"),
+        Point("after", "ask"),
+        Point("before", "learn"),
+        Point("commit", "learn"),
+        Point("after", "learn"),
+    )
+)
 #: Telling: event leased → sink → settled.
 TELL = (
     _at("commit", "lease deliveries"),
@@ -143,7 +158,7 @@ LOAD = tuple(
         Point("after", "note loaded"),
     )
 )
-CASES = (*ACCEPT, *PUBLISH, *DIAL, *TAKE_OVER, *WEBHOOK, *PARKED, *TELL, *LOAD)
+CASES = (*ACCEPT, *PUBLISH, *DIAL, *TAKE_OVER, *WEBHOOK, *PARKED, *ASK, *TELL, *LOAD)
 
 
 @dataclass(frozen=True, slots=True)
