@@ -74,6 +74,24 @@ def pytest_make_collect_report(
     return _refuse_skip((yield), collector.config)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests came to by chance, seeds among it, also where they passed.
+
+    A test hands it on with `record_property("figures", text)`.
+    """
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    told = [
+        (report.nodeid, text)
+        for report in reports
+        for name, text in getattr(report, "user_properties", ())
+        if name == "figures"
+    ]
+    if told:
+        terminalreporter.section("figures")
+    for nodeid, text in sorted(told):
+        terminalreporter.write_line(f"{nodeid}\n{text}")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL, one a test process."""

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,16 @@ SIZES = {"sqlite": (1000, 30), "postgresql": (500, 15), "aws": (200, 8)}
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_killed_at_random_among_all_faults(name: str, tmp_path: Path) -> None:
+def test_killed_at_random_among_all_faults(
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Nothing is lost, dialed twice or told twice, whichever process dies, whatever goes wrong."""
     seed = int(os.environ.get("CRASH_SEED") or secrets.randbelow(1_000_000))
     calls, kills = SIZES[name]
-    print(f"make crashtest STACK={name} CALLS={calls} KILLS={kills} SEED={seed}", flush=True)
+    again = f"make crashtest STACK={name} CALLS={calls} KILLS={kills} SEED={seed}"
+    print(again, flush=True)
     with parts_of(name) as parts:
         outcome = CrashRun(Plan(calls, kills, seed), parts, tmp_path).run()
-    print(table([outcome]))
+    record_property("figures", f"{again}\n{table([outcome])}")
     assert not outcome.violations, outcome.violations[:10]
     assert outcome.kills.total() == kills
