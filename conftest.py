@@ -1,6 +1,7 @@
 """What every test gets, system tests too: a clean environment, and a PostgreSQL that is real."""
 
 import os
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     """Scrub the environment once, so that child processes and long-lived fixtures are clean too."""
+    # Shells have what they run in the background ignore Ctrl-C, and every child inherits that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(_SCRUBBED) or name.lower().endswith("_proxy"):
             del os.environ[name]
