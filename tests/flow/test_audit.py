@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection, update
 
+from outdial.adapters.database.tables import provider_events
 from outdial.audit import LISTED, RULES, Report
 from outdial.core.call import Alarm
 from outdial.errors import OutdialError, Unavailable
@@ -140,6 +142,23 @@ PLANTED: dict[str, tuple[str, str, str]] = {
         (
             "UPDATE provider_events SET sha256 = 'other' WHERE event = 'call_analyzed' AND "
             "attempt_id = '{talked_attempt}'"
+        ),
+    ),
+    "a body of another event": (
+        "inbox_damaged",
+        "talked",
+        (
+            "UPDATE provider_events SET body = (SELECT body FROM provider_events WHERE event = "
+            "'call_ended' AND attempt_id = '{talked_attempt}') WHERE event = 'call_analyzed' AND "
+            "attempt_id = '{talked_attempt}'"
+        ),
+    ),
+    "an outcome that its analysis does not have": (
+        "details_differ",
+        "unanswered",
+        (
+            "UPDATE attempts SET outcome = 'answered', version = version + 1 WHERE id = "
+            "'{unanswered_attempt}'"
         ),
     ),
     "an analysis without effect": (
@@ -354,6 +373,36 @@ SPOILT: dict[str, tuple[str, str, str]] = {
         "INSERT INTO calls SELECT * FROM calls WHERE call_id = '{talked}'",
     ),
 }
+
+
+async def test_a_body_that_can_not_be_opened_is_named(subject: Audited) -> None:
+    """With the event's id, whatever is in its place."""
+    talked = provider_events.c.attempt_id == subject.claims["talked"].attempt_id
+
+    def damage(connection: Connection) -> None:
+        connection.execute(update(provider_events).where(talked).values(body=b"no zlib"))
+
+    await subject.world.ledger.database.transact(damage)
+    report = await subject.audit()
+    assert report.counts == {"inbox_damaged": 3}
+    assert {violation.call_id for violation in report.violations} == {subject.calls["talked"]}
+
+
+async def test_what_differs_from_its_analysis_is_mended_by_a_replay(subject: Audited) -> None:
+    """It is named with its columns; fed to the ledger again, the analysis is shown as it came."""
+    await subject.plant(
+        "UPDATE attempts SET outcome = 'busy', cost_usd = 9, version = version + 1 WHERE id = "
+        "'{talked_attempt}'"
+    )
+    await subject.load()
+    report = await subject.audit()
+    assert report.counts == {"details_differ": 1}
+    assert "outcome, cost_usd" in report.violations[0].detail
+    inbox = subject.world.ledger.inbox
+    async for page in inbox.stored(call_id=subject.calls["talked"]):
+        await inbox.replay([event.id for event in page])
+    await subject.load()
+    assert (await subject.audit()).ok
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)

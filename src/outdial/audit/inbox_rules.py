@@ -20,6 +20,12 @@ def check_event(event: AuditedEvent, now: int, grace: int) -> Iterator[Violation
     number = event.known.number if event.known is not None else None
     call_id = event.known_call_id or event.call_id
     about = f"event {event.id} ({event.event} of {event.retell_call_id})"
+    if not event.intact:
+        told = f"the body of {about} is not what its hash was made of"
+        yield Violation("inbox_damaged", call_id, number, told)
+    if event.differs:
+        told = f"it has {', '.join(event.differs)} otherwise than {about}; replayed, it is mended"
+        yield Violation("details_differ", call_id, number, told)
     if not event.processed:
         if event.received_at + grace < now:
             yield Violation("inbox_stuck", call_id, number, f"{about} was never processed")

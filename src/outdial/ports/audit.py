@@ -92,7 +92,11 @@ class CallsAtOnce:
 
 @dataclass(frozen=True, slots=True)
 class AuditedEvent:
-    """A provider event, with the attempt that it names or whose Retell call it is about."""
+    """A provider event, with the attempt that it names or whose Retell call it is about.
+
+    `intact`: its body is what was hashed as it came. `differs`: columns that its attempt, whose
+    details come from it, has otherwise.
+    """
 
     id: str
     event: str
@@ -104,6 +108,8 @@ class AuditedEvent:
     attempt_id: str | None
     known: AuditedAttempt | None
     known_call_id: str | None
+    intact: bool
+    differs: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

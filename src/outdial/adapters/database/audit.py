@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, func, or_, select
 
 from outdial.adapters.database.engine import Clock, Database
+from outdial.adapters.database.kept_bodies import Kept, read_bodies
 from outdial.adapters.database.tables import (
     LINE_OPEN,
     PUBLISHED,
@@ -140,13 +141,17 @@ class LedgerAudit:
         def look(connection: Connection) -> EventsAtOnce:
             now = self._clock.now(connection)
             rows = connection.execute(page).mappings().all()
+            last = rows[-1]["id"] if rows else after
+            kept = read_bodies(connection, (_EVENT.id > after) & (_EVENT.id <= last))
             named = {row["attempt_id"] for row in rows if row["attempt_id"] is not None}
             about = {row["retell_call_id"] for row in rows}
             found = _attempts_where(
                 connection, or_(attempts.c.id.in_(named), attempts.c.retell_call_id.in_(about))
             )
             by_retell_id = {one.retell_call_id: (call, one) for call, one in found.values()}
-            return EventsAtOnce(now, [_event(row, found, by_retell_id) for row in rows])
+            return EventsAtOnce(
+                now, [_event(row, kept[row["id"]], found, by_retell_id) for row in rows]
+            )
 
         return await self._database.read(look)
 
@@ -270,6 +275,7 @@ def _activity(row: RowMapping) -> AuditedActivity:
 
 def _event(
     row: RowMapping,
+    kept: Kept,
     found: Mapping[str, tuple[str, AuditedAttempt]],
     by_retell_id: Mapping[str | None, tuple[str, AuditedAttempt]],
 ) -> AuditedEvent:
@@ -285,6 +291,8 @@ def _event(
         attempt_id=row["attempt_id"],
         known=known[1] if known else None,
         known_call_id=known[0] if known else None,
+        intact=kept.intact,
+        differs=kept.differs,
     )
 
 

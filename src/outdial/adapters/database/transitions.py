@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from outdial.adapters.database.analysis_columns import COLUMNS, as_row, differing
 from outdial.adapters.database.locked_rows import LockedAttempt, LockedCall, LockedRows
 from outdial.adapters.database.tables import activity_events, alarms, attempts, calls
 from outdial.adapters.database.telling import alarm_row, told_of_attempt, told_of_call
@@ -27,25 +28,6 @@ from outdial.core.call import (
 )
 from outdial.core.retell_events import CallDetails
 from outdial.core.submission import Placed
-
-_ATTEMPT_DETAILS = (
-    "analyzed_at",
-    "call_status",
-    "outcome",
-    "disconnection_reason",
-    "duration_ms",
-    "call_successful",
-    "user_sentiment",
-    "in_voicemail",
-    "call_summary",
-    "custom_analysis_data",
-    "cost_usd",
-    "recording_url",
-    "transcript",
-    "agent_id",
-    "agent_version",
-    "latency_p50_ms",
-)
 
 _CALLS = Update("changed_calls", calls, versioned=True)
 _ATTEMPTS = Update("changed_attempts", attempts, versioned=True)
@@ -169,15 +151,10 @@ class Batch(LockedRows):
             for one in self.attempts.values()
             if one.details is not None and not one.changed
         }
-        stored = select(attempts.c.id, *(attempts.c[name] for name in _ATTEMPT_DETAILS))
-        for row in connection.execute(stored.where(attempts.c.id.in_(read))).mappings():
-            details = read[row["id"]].details
-            read[row["id"]].changed = any(
-                row[name] != getattr(details, name, None)
-                for name in _ATTEMPT_DETAILS
-                if name != "analyzed_at"
-            )
+        stored = select(attempts.c.id, *COLUMNS).where(attempts.c.id.in_(read))
+        for row in connection.execute(stored).mappings():
+            one = read[row["id"]]
+            one.changed = one.details is not None and bool(differing(row, one.details))
 
     def _details(self, details: CallDetails) -> dict[str, Any]:
-        row: dict[str, Any] = {name: getattr(details, name, None) for name in _ATTEMPT_DETAILS}
-        return row | {"analyzed_at": self.now}
+        return as_row(details) | {"analyzed_at": self.now}
