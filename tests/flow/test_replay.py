@@ -96,6 +96,25 @@ async def test_replaying_takes_in_what_was_taken_for_foreign(subject: Audited) -
     assert "inbox_unapplied" not in (await subject.audit()).counts
 
 
+async def test_the_command_passes_over_what_is_damaged(
+    subject: Audited, ledger_url: str, tmp_path: Path
+) -> None:
+    """A body that is not what came is named and never applied; all others are replayed."""
+    await subject.plant(
+        "UPDATE provider_events SET body = (SELECT body FROM provider_events WHERE event = "
+        "'call_ended' AND attempt_id = '{talked_attempt}') WHERE event = 'call_started' AND "
+        "attempt_id = '{talked_attempt}'"
+    )
+    before = await everything(subject)
+    program = Program(tmp_path, {"OUTDIAL_DATABASE_URL": ledger_url})
+    told = await asyncio.to_thread(program.finish, "events", "replay", "--json")
+    assert told.returncode == 1
+    assert told.stdout.strip() == '{"applied": 15, "foreign": 1, "failed": 1}'
+    assert "is not what was hashed as it came" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert await everything(subject) == before
+
+
 async def test_the_command_replays_everything(
     subject: Audited, ledger_url: str, tmp_path: Path
 ) -> None:

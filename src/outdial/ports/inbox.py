@@ -63,7 +63,10 @@ class Inbox(Protocol):
         ...
 
     async def replay(self, event_ids: Sequence[str]) -> list[Taken]:
-        """Apply stored events again, from their stored bodies, whatever `processed_at` says."""
+        """Apply stored events again, from their stored bodies, whatever `processed_at` says.
+
+        Raises `Poison`, and applies none, where one of them can't be read as it came.
+        """
         ...
 
     def stored(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, tuple_, update
+from sqlalchemy import Connection, Row, RowMapping, Select, select, tuple_, update
 
 from outdial.adapters.database.engine import Clock, Database
+from outdial.adapters.database.kept_bodies import opened
 from outdial.adapters.database.locked_rows import LockedAttempt
 from outdial.adapters.database.recording import adopt, defer
 from outdial.adapters.database.tables import provider_events
@@ -179,9 +180,12 @@ def read_event(incoming: Incoming) -> _Event:
     return _Event(_inbox_id(parsed.retell_call_id, parsed.event, incoming.sha256), incoming, parsed)
 
 
-def _stored(row: Any) -> _Event:  # noqa: ANN401
+def _stored(row: RowMapping) -> _Event:
+    body = opened(row)
+    if body is None:
+        raise Poison("its body is not what was hashed as it came; `outdial audit` names all such")
     incoming = Incoming(
-        body=zlib.decompress(row["body"]),
+        body=body,
         sha256=row["sha256"],
         received_at=row["received_at"],
         source=row["source"],

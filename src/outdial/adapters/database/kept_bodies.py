@@ -41,12 +41,18 @@ def read_bodies(connection: Connection, wanted: ColumnElement[bool]) -> dict[str
     return {row["id"]: _judged(row) for row in rows}
 
 
-def _judged(row: RowMapping) -> Kept:
+def opened(row: RowMapping) -> bytes | None:
+    """The body of a row of the inbox as it came; None where it is something else by now."""
     try:
         body = zlib.decompress(row["body"])
     except zlib.error:
-        return Kept(intact=False)
-    if body_sha256(body) != row["sha256"]:
+        return None
+    return body if body_sha256(body) == row["sha256"] else None
+
+
+def _judged(row: RowMapping) -> Kept:
+    body = opened(row)
+    if body is None:
         return Kept(intact=False)
     if row["shown"] is None:
         return Kept(intact=True)
