@@ -102,8 +102,8 @@ async def test_the_command_passes_over_what_is_damaged(
     """A body that is not what came is named and never applied; all others are replayed."""
     await subject.plant(
         "UPDATE provider_events SET body = (SELECT body FROM provider_events WHERE event = "
-        "'call_ended' AND attempt_id = '{talked_attempt}') WHERE event = 'call_started' AND "
-        "attempt_id = '{talked_attempt}'"
+        "'call_ended' AND attempt_id = '{analysing_attempt}') WHERE event = 'call_started' AND "
+        "attempt_id = '{talking_attempt}'"
     )
     before = await everything(subject)
     program = Program(tmp_path, {"OUTDIAL_DATABASE_URL": ledger_url})
